@@ -1,0 +1,152 @@
+//! Consumers and credentials as a request looks them up.
+//!
+//! Part of a snapshot: built and changed off the serving threads, read without a lock. Copies share structure
+//! ([`SharedTable`]), so one changed credential among a million costs microseconds.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::diagnostic::Diagnostic;
+use crate::entity::{ById, Consumer, Dataset, JwtSecret, KeyAuthCredential, Oauth2Credential};
+use crate::jose::VerificationKey;
+use crate::shared_table::{KeyOf, SharedTable};
+
+/// A JWT credential with its key prepared.
+#[derive(Debug)]
+pub struct JwtCredential {
+    pub entity: Arc<JwtSecret>,
+    /// `None` when the key cannot be used: the credential loads with a warning and authenticates nobody.
+    pub key: Option<VerificationKey>,
+}
+
+/// Index by the credential's own key (`key`, `client_id`).
+#[derive(Debug)]
+pub struct ByKey;
+
+impl KeyOf<JwtCredential> for ByKey {
+    type Key = str;
+    fn key(entry: &JwtCredential) -> &str {
+        &entry.entity.key
+    }
+}
+
+impl KeyOf<KeyAuthCredential> for ByKey {
+    type Key = str;
+    fn key(entry: &KeyAuthCredential) -> &str {
+        &entry.key
+    }
+}
+
+impl KeyOf<Oauth2Credential> for ByKey {
+    type Key = str;
+    fn key(entry: &Oauth2Credential) -> &str {
+        &entry.client_id
+    }
+}
+
+/// Index of consumers by `username`; those without one are not in it.
+#[derive(Debug)]
+pub struct ByUsername;
+
+impl KeyOf<Consumer> for ByUsername {
+    type Key = str;
+    fn key(entry: &Consumer) -> &str {
+        entry.username.as_deref().unwrap_or_default()
+    }
+}
+
+/// Index of consumers by `custom_id`; those without one are not in it.
+#[derive(Debug)]
+pub struct ByCustomId;
+
+impl KeyOf<Consumer> for ByCustomId {
+    type Key = str;
+    fn key(entry: &Consumer) -> &str {
+        entry.custom_id.as_deref().unwrap_or_default()
+    }
+}
+
+/// Everything a plugin looks up about callers.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    pub consumers: SharedTable<Consumer, ById>,
+    pub by_username: SharedTable<Consumer, ByUsername>,
+    pub by_custom_id: SharedTable<Consumer, ByCustomId>,
+    pub jwt: SharedTable<JwtCredential, ByKey>,
+    pub key_auth: SharedTable<KeyAuthCredential, ByKey>,
+    pub oauth2: SharedTable<Oauth2Credential, ByKey>,
+}
+
+impl Directory {
+    /// Prepares all of a dataset, warning of credentials that cannot be used.
+    pub fn new(dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Self {
+        let mut directory = Self { consumers: dataset.consumers.clone(), ..Self::default() };
+        for consumer in dataset.consumers.iter() {
+            directory.index_consumer(consumer.clone());
+        }
+        for entity in dataset.jwt_secrets.iter() {
+            directory.put_jwt(entity.clone(), diagnostics);
+        }
+        directory.key_auth = dataset.keyauth_credentials.iter().cloned().collect();
+        directory.oauth2 = dataset.oauth2_credentials.iter().cloned().collect();
+        directory
+    }
+
+    fn index_consumer(&mut self, consumer: Arc<Consumer>) {
+        if consumer.username.is_some() {
+            self.by_username.insert(consumer.clone());
+        }
+        if consumer.custom_id.is_some() {
+            self.by_custom_id.insert(consumer);
+        }
+    }
+
+    /// Puts a consumer in, in place of the one with its id.
+    pub fn put_consumer(&mut self, consumer: Arc<Consumer>) {
+        self.remove_consumer(consumer.id);
+        self.consumers.insert(consumer.clone());
+        self.index_consumer(consumer);
+    }
+
+    pub fn remove_consumer(&mut self, id: Uuid) {
+        let Some(old) = self.consumers.remove(&id) else { return };
+        if let Some(name) = old.username.as_deref() {
+            self.by_username.remove(name);
+        }
+        if let Some(name) = old.custom_id.as_deref() {
+            self.by_custom_id.remove(name);
+        }
+    }
+
+    /// Puts a JWT credential in, its key prepared. The caller takes an older one with another `key` out first.
+    pub fn put_jwt(&mut self, entity: Arc<JwtSecret>, diagnostics: &mut Vec<Diagnostic>) {
+        let key = match super::jwt::prepare_key(&entity) {
+            Ok(key) => Some(key),
+            Err(fault) => {
+                diagnostics.push(
+                    Diagnostic::warning(
+                        "unusable-key",
+                        format!("jwt_secrets.{}", entity.id),
+                        format!("the credential cannot authenticate anyone: {fault}"),
+                    )
+                    .help("replace rsa_public_key with the PEM public key that belongs to the algorithm"),
+                );
+                None
+            }
+        };
+        self.jwt.insert(Arc::new(JwtCredential { entity, key }));
+    }
+
+    pub fn consumer(&self, id: Uuid) -> Option<&Arc<Consumer>> {
+        self.consumers.get(&id)
+    }
+
+    /// A consumer by id or, failing that, username: how `anonymous` names one.
+    pub fn consumer_by_name(&self, name: &str) -> Option<&Arc<Consumer>> {
+        Uuid::try_parse(name)
+            .ok()
+            .and_then(|id| self.consumer(id))
+            .or_else(|| self.by_username.get(name))
+    }
+}

@@ -1,0 +1,147 @@
+//! The catalogue of reasons: every way a request can be refused, one name each.
+//!
+//! The same label stands in metrics, in the access log, in `explain` and in `docs/reasons.md`.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+        /// Why a request was refused, or fell back to the anonymous consumer.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name in metrics, logs and documentation.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No credential was sent.
+    NoToken = "no_token",
+    /// Several different tokens in one request.
+    MultipleTokens = "multiple_tokens",
+    /// Longer than the token limit.
+    TokenTooLarge = "token_too_large",
+    /// Not three segments.
+    Malformed = "malformed",
+    /// A segment is not canonical base64url.
+    BadBase64 = "bad_base64",
+    /// Header or payload is not a JSON object, or has duplicate members.
+    BadJson = "bad_json",
+    /// `alg` is missing or not one that is allowed here.
+    AlgNotAllowed = "alg_not_allowed",
+    /// `alg` is `none`.
+    AlgNone = "alg_none",
+    /// `typ` says another kind of token.
+    TypMismatch = "typ_mismatch",
+    /// A `crit` extension is not understood (RFC 7515 section 4.1.11).
+    CritUnsupported = "crit_unsupported",
+    /// The claim that names the credential is absent.
+    KeyClaimMissing = "key_claim_missing",
+    /// The claim that names the credential is empty or not a string.
+    KeyClaimInvalid = "key_claim_empty",
+    /// No credential of that name.
+    CredentialUnknown = "credential_unknown",
+    /// The issuer is not one of this route's.
+    IssuerUnknown = "issuer_unknown",
+    /// No `kid`, and more than one key could be meant.
+    KidMissing = "kid_missing",
+    /// No key of that `kid`.
+    KidUnknown = "kid_unknown",
+    /// `alg` is not the credential's or key's.
+    AlgKeyMismatch = "alg_key_mismatch",
+    /// The credential's key cannot be used.
+    KeyInvalid = "key_invalid",
+    /// The signature does not verify.
+    SignatureInvalid = "signature_invalid",
+    /// `exp` has passed.
+    Expired = "expired",
+    /// `nbf` or `iat` lies in the future.
+    NotYetValid = "not_yet_valid",
+    /// A claim has the wrong type, or is absent where it is needed.
+    ClaimType = "claim_type",
+    /// `exp` lies further ahead than allowed.
+    MaxLifetime = "max_lifetime",
+    /// `aud` lacks a required audience.
+    Audience = "audience",
+    /// A required scope is lacking.
+    Scope = "scope",
+    /// A required role or group is lacking.
+    Role = "role",
+    /// Another rule on claims failed.
+    ClaimRule = "claim_rule",
+    /// No consumer for the credential or claim.
+    ConsumerUnknown = "consumer_unknown",
+    /// The consumer is not in an allowed group.
+    AclDenied = "acl_denied",
+    /// The token was revoked.
+    Revoked = "revoked",
+    /// No key set of the issuer is at hand.
+    JwksUnavailable = "jwks_unavailable",
+    /// The identity provider failed or refused.
+    IdpError = "idp_error",
+    /// An opaque token that is unknown or has ended.
+    OpaqueUnknown = "opaque_unknown",
+    /// Too many failed verifications from one address.
+    VerifyBudget = "verify_budget",
+    /// Too many requests.
+    RateLimited = "rate_limited",
+    /// TLS is required here.
+    HttpsRequired = "https_required",
+    /// Malformed parameters of an OAuth 2.0 endpoint.
+    OauthRequest = "oauth_request",
+    /// A plugin answered in the service's place (request-termination).
+    Terminated = "terminated",
+    /// The configuration names something that does not exist (an anonymous consumer).
+    Misconfigured = "misconfigured",
+}
+
+/// The body of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// `{"message":"…"}`, compact, whatever the client accepts (Kong's `exit`).
+    Message(Cow<'static, str>),
+    /// A JSON text of another shape, e.g. `{"exp":"token expired"}`.
+    Json(Cow<'static, str>),
+    /// Negotiated by `Accept`, with a `request_id` (Kong's `error`).
+    Negotiated(Cow<'static, str>),
+    /// Any other body.
+    Raw { content_type: Cow<'static, str>, bytes: bytes::Bytes },
+    Empty,
+}
+
+/// An answer given in the service's place: a refusal with its reason, or a plugin's own answer.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    pub reason: Reason,
+    pub status: StatusCode,
+    pub body: Body,
+    /// `WWW-Authenticate` and the like.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Rejection {
+    /// `{"message":"…"}` with a status.
+    pub fn message(reason: Reason, status: StatusCode, message: impl Into<Cow<'static, str>>) -> Box<Self> {
+        Box::new(Self { reason, status, body: Body::Message(message.into()), headers: Vec::new() })
+    }
+
+    /// Adds a header.
+    pub fn header(mut self: Box<Self>, name: HeaderName, value: HeaderValue) -> Box<Self> {
+        self.headers.push((name, value));
+        self
+    }
+}

@@ -1,0 +1,1 @@
+//! The schema table of every entity: the only source of its fields, defaults and checks.
