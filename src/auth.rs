@@ -17,5 +17,5 @@ pub use self::{
     plugin::{Flow, Plugin, Wants},
     reason::{Reason, Rejection},
     request::{Client, Request, Scheme},
-    state::{Authenticated, Principal, State},
+    state::{Authenticated, Principal, State, Verdict, Verification},
 };

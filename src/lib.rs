@@ -1,5 +1,8 @@
 //! Portcullis: an edge proxy that authenticates every request before it reaches a service.
 //!
+//! A Pingora `ProxyHttp` ([`gateway`]) asks an immutable [`snapshot`] — routes, plugins, consumers, keys, compiled from Kong's
+//! entities — whether a request may pass, and forwards it with a proof of who it is.
+//!
 //! The rooms, from the ground up; a room may use those above it in this list, never those below:
 //!
 //! | room | owns |
@@ -7,13 +10,39 @@
 //! | [`diagnostic`] | faults and warnings about a configuration, with place and remedy |
 //! | [`shared_table`] | the copy-on-write index under consumers and credentials |
 //! | [`jose`] | compact JWS, algorithms, prepared keys, key sets, claims |
-//! | [`entity`] | Kong's entities as typed values, and their schema tables |
+//! | [`schema`] | the engine of the schema tables: check, defaults, Kong's errors, `GET /schemas` |
+//! | [`entity`] | Kong's entities as typed values, and their tables |
+//! | [`router`] | path normalisation, Kong's matching, the path towards the service |
 //! | [`auth`] | request view, identity, rejections, and a room for each way of authenticating |
+//! | [`plugins`] | the registry: name, table, priority, compile; the small plugins that do not authenticate |
+//! | [`declarative`] | kong.yml ⇄ entities, with line and column of every fault |
+//! | [`upstream`] | services' destinations: addresses, balancing, health |
+//! | [`telemetry`] | metric families, access log |
+//! | [`tls`] | certificates by server name |
+//! | [`snapshot`] | compile, publish, change |
+//! | [`store`] | documents in SQLite and PostgreSQL, the change feed |
+//! | [`gateway`] | `ProxyHttp`: from Pingora's session to the values above and back |
+//! | [`admin`] | Kong's Admin API |
+//! | [`runtime`] | settings, listeners, signals, reload, graceful upgrade |
+//! | [`cli`] | the commands |
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod auth;
+pub mod cli;
+pub mod declarative;
 pub mod diagnostic;
 pub mod entity;
+pub mod gateway;
 pub mod jose;
+pub mod plugins;
+pub mod router;
+pub mod runtime;
+pub mod schema;
 pub mod shared_table;
+pub mod snapshot;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;

@@ -37,7 +37,12 @@ impl<T, K> Clone for SharedTable<T, K> {
 impl<T, K> Default for SharedTable<T, K> {
     fn default() -> Self {
         let empty = Arc::new(HashTable::new());
-        Self { shards: (0..SHARDS).map(|_| empty.clone()).collect(), hasher: RandomState::new(), len: 0, by: PhantomData }
+        Self {
+            shards: (0..SHARDS).map(|_| empty.clone()).collect(),
+            hasher: RandomState::new(),
+            len: 0,
+            by: PhantomData,
+        }
     }
 }
 
@@ -137,8 +142,7 @@ mod tests {
 
     #[test]
     fn a_clone_keeps_what_it_had() {
-        let mut one: SharedTable<(String, u32), First> =
-            (0..10_000).map(|n| Arc::new((format!("k{n}"), n))).collect();
+        let mut one: SharedTable<(String, u32), First> = (0..10_000).map(|n| Arc::new((format!("k{n}"), n))).collect();
         let two = one.clone();
         assert_eq!(one.insert(Arc::new(("k7".into(), 700))).map(|old| old.1), Some(7));
         assert_eq!(one.remove("k8").map(|old| old.1), Some(8));

@@ -111,15 +111,20 @@ impl Directory {
 
     pub fn remove_consumer(&mut self, id: Uuid) {
         let Some(old) = self.consumers.remove(&id) else { return };
-        if let Some(name) = old.username.as_deref() {
+        // Another consumer may have taken the name in the same batch of changes.
+        if let Some(name) =
+            old.username.as_deref().filter(|name| self.by_username.get(*name).is_some_and(|c| c.id == id))
+        {
             self.by_username.remove(name);
         }
-        if let Some(name) = old.custom_id.as_deref() {
+        if let Some(name) =
+            old.custom_id.as_deref().filter(|name| self.by_custom_id.get(*name).is_some_and(|c| c.id == id))
+        {
             self.by_custom_id.remove(name);
         }
     }
 
-    /// Puts a JWT credential in, its key prepared. The caller takes an older one with another `key` out first.
+    /// Puts a JWT credential in, its key prepared. The caller takes the older one out first ([`Self::remove_jwt`]).
     pub fn put_jwt(&mut self, entity: Arc<JwtSecret>, diagnostics: &mut Vec<Diagnostic>) {
         let key = match super::jwt::prepare_key(&entity) {
             Ok(key) => Some(key),
@@ -138,15 +143,33 @@ impl Directory {
         self.jwt.insert(Arc::new(JwtCredential { entity, key }));
     }
 
+    /// Takes a credential's entry out, unless another credential has taken its key since.
+    pub fn remove_jwt(&mut self, old: Option<&Arc<JwtSecret>>) {
+        if let Some(old) = old.filter(|old| self.jwt.get(&*old.key).is_some_and(|there| there.entity.id == old.id)) {
+            self.jwt.remove(&*old.key);
+        }
+    }
+
+    /// As [`Self::remove_jwt`].
+    pub fn remove_key_auth(&mut self, old: Option<&Arc<KeyAuthCredential>>) {
+        if let Some(old) = old.filter(|old| self.key_auth.get(&*old.key).is_some_and(|there| there.id == old.id)) {
+            self.key_auth.remove(&*old.key);
+        }
+    }
+
+    /// As [`Self::remove_jwt`].
+    pub fn remove_oauth2(&mut self, old: Option<&Arc<Oauth2Credential>>) {
+        if let Some(old) = old.filter(|old| self.oauth2.get(&*old.client_id).is_some_and(|there| there.id == old.id)) {
+            self.oauth2.remove(&*old.client_id);
+        }
+    }
+
     pub fn consumer(&self, id: Uuid) -> Option<&Arc<Consumer>> {
         self.consumers.get(&id)
     }
 
     /// A consumer by id or, failing that, username: how `anonymous` names one.
     pub fn consumer_by_name(&self, name: &str) -> Option<&Arc<Consumer>> {
-        Uuid::try_parse(name)
-            .ok()
-            .and_then(|id| self.consumer(id))
-            .or_else(|| self.by_username.get(name))
+        Uuid::try_parse(name).ok().and_then(|id| self.consumer(id)).or_else(|| self.by_username.get(name))
     }
 }

@@ -119,7 +119,10 @@ pub enum Body {
     /// Negotiated by `Accept`, with a `request_id` (Kong's `error`).
     Negotiated(Cow<'static, str>),
     /// Any other body.
-    Raw { content_type: Cow<'static, str>, bytes: bytes::Bytes },
+    Raw {
+        content_type: Cow<'static, str>,
+        bytes: bytes::Bytes,
+    },
     Empty,
 }
 

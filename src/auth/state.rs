@@ -51,10 +51,21 @@ pub struct Verification {
     pub valid: bool,
 }
 
+/// What one plugin made of a request, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A credential was verified.
+    Allowed,
+    /// It was not, and the anonymous consumer stands in.
+    Anonymous(Reason),
+    Denied(Reason),
+}
+
 /// What the plugins of one request share.
 #[derive(Debug, Default)]
 pub struct State {
     authenticated: Option<Authenticated>,
+    verdict: Option<Verdict>,
     /// Why the plugin that ran last did not authenticate although the request goes on (anonymous fallback).
     pub fallback: Option<Reason>,
     pub verification: Option<Verification>,
@@ -89,18 +100,25 @@ impl State {
         self.authenticated.as_ref().map(Authenticated::principal)
     }
 
+    /// What the plugin that ran last made of the request; `None` when it had nothing to say (preflight, already authenticated).
+    pub fn take_verdict(&mut self) -> Option<Verdict> {
+        self.verdict.take()
+    }
+
     pub fn consumer(&self) -> Option<&Arc<Consumer>> {
         self.principal().and_then(Principal::consumer)
     }
 
     /// Records a verified credential, in place of whoever was there before.
     pub(in crate::auth) fn authenticate(&mut self, consumer: Option<Arc<Consumer>>, credential: Option<Box<str>>) {
+        self.verdict = Some(Verdict::Allowed);
         self.authenticated = Some(Authenticated::new(Principal::Authenticated { consumer, credential }));
     }
 
     /// Records the anonymous consumer, and why.
     pub(in crate::auth) fn anonymous(&mut self, consumer: Arc<Consumer>, reason: Reason) {
         self.fallback = Some(reason);
+        self.verdict = Some(Verdict::Anonymous(reason));
         self.authenticated = Some(Authenticated::new(Principal::Anonymous(consumer)));
     }
 }

@@ -10,4 +10,3 @@ pub enum KeyFault {
 /// A key that is ready to verify, bound to what it may be used for.
 #[derive(Debug)]
 pub struct VerificationKey;
-

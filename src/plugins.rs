@@ -1,0 +1,58 @@
+//! The registry of plugins: name, priority, and how a configuration becomes a [`crate::auth::Plugin`].
+//!
+//! A new plugin is one file with its table under `plugins/tables`, one file that implements `auth::Plugin`, and one line here.
+//! Must not know snapshots or Pingora.
+
+pub mod tables;
+
+use std::sync::Arc;
+
+use crate::auth;
+use crate::diagnostic::Diagnostic;
+use crate::entity;
+
+/// What outlives a snapshot and is lent to plugins when they are compiled.
+#[derive(Clone, Debug)]
+pub struct Registries {
+    /// Longest token that is looked at, in bytes.
+    pub token_limit: usize,
+}
+
+impl Default for Registries {
+    fn default() -> Self {
+        Self { token_limit: 16 * 1024 }
+    }
+}
+
+/// Compiles one plugin entity; its configuration is complete and has passed its table.
+type Compile = fn(&entity::Plugin, &Registries) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>>;
+
+/// One supported plugin.
+pub struct Registered {
+    pub name: &'static str,
+    /// Kong's: plugins of a request run from high to low.
+    pub priority: i32,
+    /// Whether it authenticates: its results are counted in `portcullis_auth_requests_total`.
+    pub authenticates: bool,
+    compile: Compile,
+}
+
+/// Every supported plugin.
+pub static PLUGINS: &[Registered] = &[];
+
+/// The plugin of a name.
+pub fn find(name: &str) -> Option<&'static Registered> {
+    PLUGINS.iter().find(|plugin| plugin.name == name)
+}
+
+impl Registered {
+    /// # Errors
+    /// What of the configuration cannot be used, with the path inside `config`.
+    pub fn compile(
+        &self,
+        plugin: &entity::Plugin,
+        registries: &Registries,
+    ) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>> {
+        (self.compile)(plugin, registries)
+    }
+}

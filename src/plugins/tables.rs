@@ -1,0 +1,1 @@
+//! The configuration table of every plugin.

@@ -1,0 +1,1 @@
+//! Settings, listeners, signals, reload.
