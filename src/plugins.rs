@@ -28,6 +28,7 @@ impl Default for Registries {
 type Compile = fn(&entity::Plugin, &Registries) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>>;
 
 /// One supported plugin.
+#[derive(Debug)]
 pub struct Registered {
     pub name: &'static str,
     /// Kong's: plugins of a request run from high to low.
