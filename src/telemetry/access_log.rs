@@ -1,0 +1,380 @@
+//! The access log: one JSON line a request.
+//!
+//! A serving thread makes the line and hands it to a bounded queue; a thread of its own writes. When the queue is full the line is
+//! dropped and counted, never waited for. A line carries no token, no secret and no query string: the token appears as a
+//! fingerprint keyed with random bytes of this process, so that equal tokens can be told to be equal and nothing more.
+
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aws_lc_rs::{hmac, rand};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::output::{Output, Target};
+
+/// One request. Absent parts are left out of the line.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AccessRecord<'a> {
+    /// When the request came in: RFC 3339, UTC, milliseconds.
+    pub time: &'a str,
+    pub request_id: &'a str,
+    /// The client's address, after `real_ip_header`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    pub scheme: &'a str,
+    pub http_version: &'a str,
+    pub method: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub host: &'a str,
+    /// As sent, without the query.
+    pub path: &'a str,
+    pub status: u16,
+    /// Whose answer it was: `service` or `gateway`.
+    pub source: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub route: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub service: &'a str,
+    /// Address of the service instance that was asked last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
+    /// Connections to the service that were tried.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tries: u32,
+    /// The consumer's username, custom id or id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<&'a str>,
+    /// What identifies the credential in `X-Credential-Identifier`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<&'a str>,
+    /// `allow`, `anonymous` or `deny`; absent where no plugin authenticates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<&'a str>,
+    /// From the catalogue of reasons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alg: Option<&'a str>,
+    /// [`AccessLog::fingerprint`] of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_fp: Option<Fingerprint>,
+    /// Milliseconds, as the next two.
+    pub total_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_ms: Option<f64>,
+    pub gateway_ms: f64,
+    /// Microseconds of the token's verification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_us: Option<f64>,
+    /// Bytes of the request's and the response's body.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<&'a str>,
+    /// Which configuration the request ran on.
+    pub generation: u64,
+    /// What went wrong towards the service or the client, by its kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// 64 bits of a keyed hash, in hex.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// What the writer thread is told.
+enum Message {
+    Line(Vec<u8>),
+    Reopen,
+    /// Write everything out and answer.
+    Flush(SyncSender<()>),
+}
+
+/// How the log is written; from the settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub target: Target,
+    /// Share of the requests answered below 400 that are logged, 0 to 1.
+    pub sample: f64,
+    /// Share of the requests answered 400 and above that are logged, 0 to 1.
+    pub sample_rejects: f64,
+    /// Lines that may wait for the writer.
+    pub queue: usize,
+}
+
+/// The access log.
+pub struct AccessLog {
+    queue: Option<SyncSender<Message>>,
+    key: hmac::Key,
+    /// Of 2^32.
+    sample: u64,
+    sample_rejects: u64,
+    dropped: Arc<AtomicU64>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AccessLog({})", if self.enabled() { "on" } else { "off" })
+    }
+}
+
+const ALL: u64 = 1 << 32;
+
+impl AccessLog {
+    /// Opens the log and starts its thread. `dropped` counts the lines that were given up.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or no thread can be started.
+    pub fn start(options: &Options, dropped: Arc<AtomicU64>) -> io::Result<Self> {
+        let mut log = Self::off();
+        log.dropped = dropped;
+        let share = |share: f64| (share.clamp(0.0, 1.0) * ALL as f64) as u64;
+        (log.sample, log.sample_rejects) = (share(options.sample), share(options.sample_rejects));
+        if options.target == Target::Off {
+            return Ok(log);
+        }
+        let output = Output::open(&options.target)?;
+        let (sender, receiver) = mpsc::sync_channel(options.queue.max(1));
+        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || write(output, &receiver))?;
+        log.queue = Some(sender);
+        log.writer = Mutex::new(Some(writer));
+        Ok(log)
+    }
+
+    /// A log that writes nothing.
+    pub fn off() -> Self {
+        let mut secret = [0; 32];
+        // Without random bytes fingerprints would be guessable; rand::fill does not fail on a running Linux.
+        let filled = rand::fill(&mut secret).is_ok();
+        debug_assert!(filled);
+        Self {
+            queue: None,
+            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            sample: 0,
+            sample_rejects: 0,
+            dropped: Arc::default(),
+            writer: Mutex::new(None),
+        }
+    }
+
+    /// Whether anything is ever written.
+    pub fn enabled(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Whether a request answered with this status is to be logged; asked before a record is put together.
+    pub fn wants(&self, status: u16) -> bool {
+        if self.queue.is_none() {
+            return false;
+        }
+        let share = if status >= 400 { self.sample_rejects } else { self.sample };
+        share >= ALL || (share > 0 && u64::from(random()) < share)
+    }
+
+    /// The fingerprint of a token under this process's random key.
+    pub fn fingerprint(&self, token: &[u8]) -> Fingerprint {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let tag = hmac::sign(&self.key, token);
+        let mut out = [b'0'; 16];
+        for (pair, byte) in out.chunks_exact_mut(2).zip(tag.as_ref()) {
+            if let ([high, low], Some(h), Some(l)) =
+                (pair, HEX.get(usize::from(byte >> 4)), HEX.get(usize::from(byte & 15)))
+            {
+                (*high, *low) = (*h, *l);
+            }
+        }
+        Fingerprint(out)
+    }
+
+    /// Hands a line to the writer; drops it, counted, when too many wait.
+    pub fn record(&self, record: &AccessRecord<'_>) {
+        let Some(queue) = &self.queue else { return };
+        let mut line = Vec::with_capacity(512);
+        if serde_json::to_writer(&mut line, record).is_err() {
+            return;
+        }
+        line.push(b'\n');
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(Message::Line(line)) {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Opens the file anew, after what has been recorded until now is written.
+    pub fn reopen(&self) {
+        if let Some(queue) = &self.queue {
+            // Blocks while the queue is full: called from the signal task's blocking side only.
+            let _ = queue.send(Message::Reopen);
+        }
+    }
+
+    /// Waits until everything recorded until now is written, for a bounded time; the end of the process.
+    pub fn flush(&self) {
+        let Some(queue) = &self.queue else { return };
+        let (done, wait) = mpsc::sync_channel(1);
+        if queue.send(Message::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(Duration::from_secs(2));
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.lock().take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Cheap pseudo-random numbers for sampling: splitmix64 over a per-thread counter.
+fn random() -> u32 {
+    use std::cell::Cell;
+    use std::hash::{BuildHasher, RandomState};
+    thread_local!(static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0_u8)));
+    STATE
+        .try_with(|state| {
+            let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+            state.set(next);
+            let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (mixed >> 32) as u32
+        })
+        .unwrap_or(0)
+}
+
+/// The writer thread. A failing disk costs lines, never requests; it is reported once until writing works again.
+fn write(output: Output, queue: &Receiver<Message>) {
+    let mut out = BufWriter::with_capacity(64 * 1024, output);
+    let mut failing = false;
+    while let Ok(first) = queue.recv() {
+        let mut next = Some(first);
+        let mut written = Ok(());
+        while let Some(message) = next {
+            match message {
+                Message::Line(line) => written = out.write_all(&line).and(written),
+                Message::Reopen => {
+                    written = out.flush().and(written);
+                    if let Err(error) = out.get_mut().reopen() {
+                        tracing::error!(%error, "the access log could not be opened anew; the old file stays in use");
+                    }
+                }
+                Message::Flush(done) => {
+                    written = out.flush().and(written);
+                    let _ = done.send(());
+                }
+            }
+            next = queue.try_recv().ok();
+        }
+        written = out.flush().and(written);
+        match written {
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(%error, "the access log cannot be written");
+                }
+                // What could not be written is given up: a full buffer would otherwise grow for as long as the disk is full.
+                let (output, _) = out.into_parts();
+                out = BufWriter::with_capacity(64 * 1024, output);
+            }
+            Ok(()) => failing = false,
+        }
+    }
+    let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(path: &std::path::Path) -> Options {
+        Options { target: Target::File(path.into()), sample: 1.0, sample_rejects: 1.0, queue: 100 }
+    }
+
+    #[test]
+    fn hostile_values_stay_on_one_line_of_json() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("access.log");
+        let log = AccessLog::start(&to(&path), Arc::default())?;
+        let hostile = "/a\r\n{\"forged\":true}\u{1b}[31m\u{0}\"\\\u{2028}";
+        log.record(&AccessRecord { path: hostile, status: 200, ..AccessRecord::default() });
+        log.flush();
+        let text = std::fs::read_to_string(&path)?;
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(!text.trim_end().bytes().any(|byte| byte < 0x20), "raw control byte in {text:?}");
+        let line: serde_json::Value = serde_json::from_str(&text)?;
+        assert_eq!(line["path"], hostile);
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let mut log = AccessLog::off();
+        log.queue = Some(sender);
+        for _ in 0..3 {
+            log.record(&AccessRecord::default());
+        }
+        assert_eq!(log.dropped.load(Relaxed), 2);
+        drop(receiver);
+    }
+
+    #[test]
+    fn sampling_keeps_its_share_and_rejects_have_their_own() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let options = Options { sample: 0.25, ..to(&directory.path().join("log")) };
+        let log = AccessLog::start(&options, Arc::default())?;
+        let taken = (0..100_000).filter(|_| log.wants(200)).count();
+        assert!((23_000..27_000).contains(&taken), "{taken} of 100000");
+        assert!((0..1000).all(|_| log.wants(401)));
+        assert!(!AccessLog::off().wants(500));
+        Ok(())
+    }
+
+    #[test]
+    fn equal_tokens_have_equal_fingerprints_in_one_process_only() {
+        let (one, two) = (AccessLog::off(), AccessLog::off());
+        assert_eq!(one.fingerprint(b"t"), one.fingerprint(b"t"));
+        assert_ne!(one.fingerprint(b"t"), one.fingerprint(b"u"));
+        assert_ne!(one.fingerprint(b"t"), two.fingerprint(b"t"));
+        assert_eq!(one.fingerprint(b"t").as_str().len(), 16);
+    }
+}

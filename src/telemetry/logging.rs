@@ -1,0 +1,134 @@
+//! The process's own log: `tracing`, and what Pingora and other crates write through `log`, as text or JSON lines.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, fmt, reload};
+
+use super::output::{Output, Target};
+
+/// Kong's log levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Info,
+    Notice,
+    Warn,
+    Error,
+    Crit,
+}
+
+impl Level {
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Debug, "debug"),
+        (Self::Info, "info"),
+        (Self::Notice, "notice"),
+        (Self::Warn, "warn"),
+        (Self::Error, "error"),
+        (Self::Crit, "crit"),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(level, _)| *level == self).map_or("notice", |(_, name)| name)
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(level, _)| *level)
+    }
+
+    /// Own messages by the level, other crates' one level stricter: at `notice` Pingora's chatter about every connection a client
+    /// drops is left out. `notice` is `info` here: there is no level between `info` and `warn`.
+    fn filter(self) -> EnvFilter {
+        EnvFilter::new(match self {
+            Self::Debug => "info,portcullis=debug",
+            Self::Info => "info,portcullis=info,pingora_core=warn,pingora_proxy=warn",
+            Self::Notice => "warn,portcullis=info,pingora_core=off,pingora_proxy=off,h2=off",
+            Self::Warn => "warn,pingora_core=off,pingora_proxy=off,h2=off",
+            Self::Error | Self::Crit => "error,pingora_core=off,pingora_proxy=off,h2=off",
+        })
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Output>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().flush()
+    }
+}
+
+/// The running log: its level can be changed, its file opened anew.
+#[derive(Clone)]
+pub struct Log {
+    output: Shared,
+    filter: reload::Handle<EnvFilter, Registry>,
+    level: Arc<Mutex<Level>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Log({})", self.level().name())
+    }
+}
+
+impl Log {
+    /// Sets the process's log up; once.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn start(target: &Target, level: Level, format: Format) -> io::Result<Self> {
+        let output = Shared(Arc::new(Mutex::new(Output::open(target)?)));
+        let (filter, handle) = reload::Layer::new(level.filter());
+        let registry = tracing_subscriber::registry().with(filter);
+        let writer = {
+            let output = output.clone();
+            move || output.clone()
+        };
+        let layer = fmt::layer().with_writer(writer).with_ansi(false);
+        let set = match format {
+            Format::Json => tracing::subscriber::set_global_default(
+                registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)),
+            ),
+            Format::Text => tracing::subscriber::set_global_default(registry.with(layer)),
+        };
+        if set.is_ok() {
+            // Fails only when a logger is there already; then its records go where they went before.
+            let _ = tracing_log::LogTracer::init();
+        }
+        Ok(Self { output, filter: handle, level: Arc::new(Mutex::new(level)) })
+    }
+
+    pub fn level(&self) -> Level {
+        *self.level.lock()
+    }
+
+    /// Changes the level from now on.
+    pub fn set_level(&self, level: Level) {
+        if self.filter.reload(level.filter()).is_ok() {
+            *self.level.lock() = level;
+        }
+    }
+
+    /// Opens the log file anew.
+    ///
+    /// # Errors
+    /// When that fails; the old file stays in use.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.output.0.lock().reopen()
+    }
+}
