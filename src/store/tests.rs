@@ -1,0 +1,133 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn document(collection: &str, body: Value) -> Document {
+    let Value::Object(body) = body else { panic!("an object") };
+    Document::new(Collection::find(collection).unwrap(), body, None).unwrap()
+}
+
+fn id(n: u8) -> Uuid {
+    Uuid::from_bytes([n; 16])
+}
+
+fn service(n: u8, name: &str) -> Document {
+    document("services", json!({"id": id(n), "name": name, "tags": ["all", format!("t{n}")]}))
+}
+
+fn route(n: u8, name: &str, service: u8) -> Document {
+    document("routes", json!({"id": id(n), "name": name, "service": {"id": id(service)}}))
+}
+
+async fn insert(store: &Store, document: &Document) -> Result<i64, Conflict> {
+    let mut write = store.write().await.unwrap();
+    write.insert(document).await.unwrap()?;
+    Ok(write.commit().await.unwrap())
+}
+
+async fn fresh() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&format!("sqlite:{}/a/b.db", folder.path().display())).await.unwrap();
+    (folder, store)
+}
+
+#[tokio::test]
+async fn a_write_advances_the_revision_and_is_found() {
+    let (_folder, store) = fresh().await;
+    assert_eq!(store.revision().await.unwrap(), 0);
+    assert_eq!(insert(&store, &service(1, "one")).await, Ok(1));
+    assert_eq!(insert(&store, &service(2, "two")).await, Ok(2));
+    assert_eq!(store.get("services", id(1)).await.unwrap().unwrap().body["name"], "one");
+    assert_eq!(store.by_key("services", "name", "two").await.unwrap().unwrap().id, id(2));
+    assert!(store.by_key("services", "name", "three").await.unwrap().is_none());
+    assert_eq!(store.count("services").await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn conflicts_are_told_apart_and_leave_nothing_behind() {
+    let (_folder, store) = fresh().await;
+    insert(&store, &service(1, "one")).await.unwrap();
+    assert_eq!(insert(&store, &service(1, "other")).await, Err(Conflict::PrimaryKey(id(1))));
+    let Err(Conflict::Unique { fields }) = insert(&store, &service(2, "one")).await else { panic!("taken") };
+    assert_eq!(Value::from(fields), json!({"name": "one"}));
+    let missing = Conflict::Missing { field: "service", parent: "services", id: id(9) };
+    assert_eq!(insert(&store, &route(3, "r", 9)).await, Err(missing));
+    assert_eq!(store.revision().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn deletes_cascade_or_are_refused() {
+    let (_folder, store) = fresh().await;
+    insert(&store, &service(1, "one")).await.unwrap();
+    insert(&store, &route(2, "r", 1)).await.unwrap();
+    let plugin = json!({"id": id(3), "name": "jwt", "route": {"id": id(2)}, "service": null, "consumer": null});
+    insert(&store, &document("plugins", plugin)).await.unwrap();
+    let mut write = store.write().await.unwrap();
+    assert_eq!(write.delete("services", id(1)).await.unwrap(), Err(Conflict::Restricted { by: "routes".into() }));
+    drop(write);
+    let mut write = store.write().await.unwrap();
+    let deleted = write.delete("routes", id(2)).await.unwrap().unwrap();
+    assert_eq!(deleted.len(), 2);
+    assert_eq!(write.delete("services", id(1)).await.unwrap().unwrap().len(), 1);
+    assert_eq!(write.commit().await.unwrap(), 4);
+    let changes = store.changes(Some(3)).await.unwrap();
+    assert_eq!((changes.revision, changes.complete, changes.documents.len()), (4, false, 3));
+    assert!(changes.documents.iter().all(|changed| changed.body.is_none()));
+}
+
+#[tokio::test]
+async fn pages_follow_ids_and_tags() {
+    let (_folder, store) = fresh().await;
+    for n in 1..=5 {
+        insert(&store, &service(n, &format!("s{n}"))).await.unwrap();
+    }
+    let ids = |page: &Page| page.documents.iter().map(|stored| stored.id).collect::<Vec<_>>();
+    let mut query = Query { size: 2, ..Query::default() };
+    let page = store.list("services", &query).await.unwrap();
+    assert_eq!((ids(&page), page.next), (vec![id(1), id(2)], Some(id(2))));
+    query.after = Some(id(4));
+    let page = store.list("services", &query).await.unwrap();
+    assert_eq!((ids(&page), page.next), (vec![id(5)], None));
+    for (tags, found) in [
+        (Tags::All(vec!["all".into(), "t3".into()]), vec![id(3)]),
+        (Tags::All(vec!["t1".into(), "t3".into()]), vec![]),
+        (Tags::Any(vec!["t1".into(), "t3".into()]), vec![id(1), id(3)]),
+    ] {
+        let page = store.list("services", &Query { size: 9, tags: Some(tags), ..Query::default() }).await.unwrap();
+        assert_eq!((ids(&page), page.next), (found, None));
+    }
+    let (tags, more) = store.tags(None, None, 3).await.unwrap();
+    assert_eq!((tags.len(), more, tags[0].tag.as_str()), (3, true, "all"));
+    let (tags, more) = store.tags(Some("all"), tags.last(), 3).await.unwrap();
+    assert_eq!((tags.len(), more), (2, false));
+}
+
+#[tokio::test]
+async fn what_has_expired_is_gone_and_its_key_is_free() {
+    let (_folder, store) = fresh().await;
+    let mut one = service(1, "one");
+    one.expires_at = Some(now_ms() - 1);
+    insert(&store, &one).await.unwrap();
+    assert!(store.get("services", id(1)).await.unwrap().is_none());
+    insert(&store, &service(2, "one")).await.unwrap();
+    assert_eq!(store.clean().await.unwrap(), 1);
+    assert_eq!(store.count("services").await.unwrap(), 1);
+    assert_eq!(store.by_key("services", "name", "one").await.unwrap().unwrap().id, id(2));
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    let (folder, store) = fresh().await;
+    let mut session = store.write_session().await.unwrap();
+    session
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, 'later', 1, X'00', 0)",
+            &[],
+        )
+        .await
+        .unwrap();
+    session.commit().await.unwrap();
+    store.close().await;
+    let fault = open(&format!("sqlite:{}/a/b.db", folder.path().display())).await.unwrap_err();
+    assert!(matches!(fault, Error::Newer { found: 999, .. }), "{fault}");
+}
