@@ -1,0 +1,189 @@
+"""Starts the gateway as a user does, beside real services, and ends everything it started."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = os.environ.get("PORTCULLIS_BIN", str(ROOT / "target/debug/portcullis"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:200]!r}>"
+
+
+def fetch(url, headers=None, method="GET", data=None):
+    """One request; an error status is an answer, not an exception."""
+    request = urllib.request.Request(url, headers=headers or {}, method=method, data=data)
+    opener = urllib.request.build_opener(NoRedirect)
+    try:
+        with opener.open(request, timeout=20) as answer:
+            return Answer(answer.status, answer.headers, answer.read().decode())
+    except urllib.error.HTTPError as answer:
+        return Answer(answer.code, answer.headers, answer.read().decode())
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+class Gateway:
+    """A running gateway with ports of its own."""
+
+    def __init__(self, folder, config=None, env=None, fixed_ports=None):
+        ports = fixed_ports or {}
+        self.http, self.https, self.admin, self.status = (
+            ports.get(name) or free_port() for name in ("http", "https", "admin", "status")
+        )
+        self.folder, self.log_file = folder, folder / "gateway.log"
+        self.env = dict(
+            os.environ,
+            PORTCULLIS_PREFIX=str(folder),
+            PORTCULLIS_PROXY_LISTEN=f"127.0.0.1:{self.http}, 127.0.0.1:{self.https} http2 ssl",
+            PORTCULLIS_ADMIN_LISTEN=f"127.0.0.1:{self.admin}",
+            PORTCULLIS_STATUS_LISTEN=f"127.0.0.1:{self.status}",
+        )
+        if config is not None:
+            self.config = folder / "kong.yml"
+            self.config.write_text(config)
+            self.env.update(PORTCULLIS_DATABASE="off", PORTCULLIS_DECLARATIVE_CONFIG=str(self.config))
+        self.env.update(env or {})
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [BIN, "run"], env=self.env, cwd=self.folder, stdout=self.log_file.open("ab"), stderr=subprocess.STDOUT
+        )
+        deadline = time.time() + 30
+        while time.time() < deadline:
+            assert self.process.poll() is None, self.log()
+            with contextlib.suppress(OSError):
+                if fetch(f"http://127.0.0.1:{self.status}/status/ready").status == 200:
+                    return self
+            time.sleep(0.05)
+        raise AssertionError("the gateway did not become ready\n" + self.log())
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def url(self, path="/"):
+        return f"http://127.0.0.1:{self.http}{path}"
+
+    def get(self, path, token=None, headers=None, **more):
+        headers = dict(headers or {})
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return fetch(self.url(path), headers, **more)
+
+    def admin_url(self, path="/"):
+        return f"http://127.0.0.1:{self.admin}{path}"
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """A factory: gateway(config) starts one; all are stopped at the end."""
+    started = []
+
+    def start(config=None, **more):
+        folder = tmp_path / f"gateway{len(started)}"
+        folder.mkdir()
+        started.append(Gateway(folder, config, **more))
+        return started[-1].start()
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def service():
+    """A FastAPI service: /healthy, and everything else echoes the request as JSON."""
+    import fastapi
+    import uvicorn
+
+    app = fastapi.FastAPI()
+
+    @app.get("/healthy")
+    def healthy():
+        return {"status": "healthy"}
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+    async def anything(request: fastapi.Request):
+        return {
+            "method": request.method,
+            "path": request.url.path,
+            "query": str(request.url.query),
+            "headers": {"-".join(w.capitalize() for w in k.split("-")): v for k, v in request.headers.items()},
+            "body": (await request.body()).decode("utf8", "replace"),
+        }
+
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield port
+    server.should_exit = True
+    thread.join(5)
+
+
+@pytest.fixture(scope="session")
+def keys():
+    """Private keys of every kind, and their public halves in PEM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    made = {
+        "RSA": rsa.generate_private_key(65537, 2048),
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "ES384": ec.generate_private_key(ec.SECP384R1()),
+        "ES512": ec.generate_private_key(ec.SECP521R1()),
+        "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    }
+
+    class Keys:
+        @staticmethod
+        def of(algorithm):
+            return made["RSA" if algorithm[:2] in ("RS", "PS") else algorithm]
+
+        def private_pem(self, algorithm):
+            return self.of(algorithm).private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ).decode()
+
+        def public_pem(self, algorithm):
+            return self.of(algorithm).public_key().public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            ).decode()
+
+    return Keys()
