@@ -5,6 +5,7 @@
 //! of authenticating. Plugins are plain functions over these values, without a socket.
 //! Must not know Pingora, storage engines, or where the configuration came from.
 
+pub mod arguments;
 pub mod directory;
 pub mod jwt;
 pub mod plugin;

@@ -105,6 +105,8 @@ reasons! {
     OauthRequest = "oauth_request",
     /// A plugin answered in the service's place (request-termination).
     Terminated = "terminated",
+    /// Not a refusal: a plugin's own endpoint answered (the oauth2 token endpoint).
+    Answered = "answered",
     /// The configuration names something that does not exist (an anonymous consumer).
     Misconfigured = "misconfigured",
 }
