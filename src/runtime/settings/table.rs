@@ -1,0 +1,187 @@
+//! The table of settings. One entry makes the field, its reading, its line in `conf/portcullis.yaml` and in `docs/settings.md`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::Setting;
+use super::file::Given;
+use super::value::{Auto, Database, Size, SslProtocols, TrustedCertificates, Value};
+use crate::diagnostic::Diagnostic;
+use crate::runtime::listen::Listen;
+use crate::telemetry::logging::{Format, Level};
+use crate::telemetry::output::Target;
+
+/// Reads one setting; a fault is noted with its place.
+fn read<T: Value>(setting: &Setting, given: &HashMap<&'static str, Given>, faults: &mut Vec<Diagnostic>) -> Option<T> {
+    let found = given.get(setting.name);
+    match T::parse(found.map_or(setting.default, |found| found.text.trim())) {
+        Ok(value) => Some(value),
+        Err(message) => {
+            let fault = Diagnostic::error("settings", setting.name, message);
+            faults.push(match found {
+                Some(Given { place: Some(place), excerpt, .. }) => {
+                    Diagnostic { place: Some(place.clone()), excerpt: excerpt.clone(), ..fault }
+                }
+                _ => fault.help(format!("from the variable {}", setting.variable())),
+            });
+            None
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($section:literal { $($name:ident: $type:ty = $default:literal, $description:literal;)* })*) => {
+        /// What a process is told once, at its start. Field by field as in `docs/settings.md`.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $($(#[doc = $description] pub $name: $type,)*)*
+        }
+
+        impl Settings {
+            /// Every setting, in the order of the documentation.
+            pub const TABLE: &'static [Setting] = &[$($(Setting {
+                name: stringify!($name),
+                section: $section,
+                kind: <$type as Value>::KIND,
+                default: $default,
+                description: $description,
+            },)*)*];
+
+            /// Types what was given; `None` when anything could not be read.
+            pub(super) fn from_given(given: &HashMap<&'static str, Given>, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+                let mut table = Self::TABLE.iter();
+                // Every field is read before any fault ends the reading, so that all faults are found at once.
+                $($(let $name: Option<$type> = table.next().and_then(|setting| read(setting, given, faults));)*)*
+                Some(Self { $($($name: $name?,)*)* })
+            }
+        }
+    };
+}
+
+settings! {
+    "Process" {
+        prefix: PathBuf = ".portcullis",
+            "Directory of the process's own files: pid file, upgrade socket; created if it is not there.";
+        worker_threads: Auto = "auto",
+            "Threads that serve requests; `auto` is one for each core.";
+        pid_file: Option<PathBuf> = "",
+            "Where the process id is written; `portcullis.pid` under `prefix` unless given.";
+        upgrade_sock: Option<PathBuf> = "",
+            "The socket over which listening sockets go from an old to a new process; `upgrade.sock` under `prefix` unless given. Both processes need the same.";
+        upgrade_timeout: Duration = "60s",
+            "How long `run --upgrade` waits for the old process's sockets, and the old process for the new one to serve.";
+        grace_period: Duration = "30s",
+            "After SIGTERM, how long requests in flight may take to finish. The process ends as soon as none is left.";
+    }
+    "Configuration" {
+        declarative_config: Vec<PathBuf> = "",
+            "Declarative files, or folders of them, that are loaded at the start and at each reload.";
+        declarative_config_string: Option<String> = "",
+            "A declarative configuration as text, in place of files.";
+        ignore_unsupported: bool = "off",
+            "Entities and plugins that are not supported are left out with a warning each, instead of refusing the configuration.";
+        database: Database = "off",
+            "Where entities live when they are written through the Admin API; `off` takes them from declarative files (DB-less).";
+        worker_state_update_frequency: Duration = "5s",
+            "How often a store is asked for changes that its notifications may have missed.";
+    }
+    "Listeners" {
+        proxy_listen: Vec<Listen> = "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
+            "Where clients connect. Items are `ADDRESS:PORT` or `unix:PATH` with flags: `ssl`, `http2` (by ALPN with ssl, h2c without), `proxy_protocol`, `reuseport`, `backlog=N`. Port 0 lets the system pick; the log says which.";
+        admin_listen: Vec<Listen> = "127.0.0.1:8001",
+            "Where the Admin API listens. Whoever reaches it rules the gateway.";
+        status_listen: Vec<Listen> = "127.0.0.1:8007",
+            "Where /status, /status/ready, /livez, /readyz and /metrics are served.";
+        port_maps: Vec<(u16, u16)> = "",
+            "Ports as clients see them in front of ports as listened on, for X-Forwarded-Port and routes with ports.";
+    }
+    "TLS" {
+        ssl_cert: Vec<PathBuf> = "",
+            "Certificate chains (PEM) for names that no certificate entity is for; the first is the default. Without any, a self-signed one is made at each start.";
+        ssl_cert_key: Vec<PathBuf> = "",
+            "The private keys (PEM) of `ssl_cert`, in the same order.";
+        ssl_protocols: SslProtocols = "TLSv1.2 TLSv1.3",
+            "TLS versions that clients may use.";
+        tls_handshake_timeout: Duration = "10s",
+            "How long a TLS handshake may take, a PROXY protocol header before it included.";
+        client_ssl_cert: Option<PathBuf> = "",
+            "Certificate (PEM) shown to services that ask for one, unless the service entity has its own.";
+        client_ssl_cert_key: Option<PathBuf> = "",
+            "The private key of `client_ssl_cert`.";
+        lua_ssl_trusted_certificate: TrustedCertificates = "system",
+            "What certificates of services and identity providers are verified against; the name is Kong's.";
+    }
+    "Requests" {
+        trusted_ips: Vec<IpNet> = "",
+            "Peers (load balancers) whose `X-Forwarded-*` and `real_ip_header` are believed.";
+        real_ip_header: String = "X-Real-IP",
+            "Where a trusted peer says who the client is: a header's name, or `proxy_protocol`.";
+        real_ip_recursive: bool = "off",
+            "Whether trusted addresses in `real_ip_header` are skipped, from the right.";
+        error_default_type: String = "text/plain",
+            "The form of the gateway's own errors when the client names none: `text/plain`, `application/json`, `application/xml` or `text/html`.";
+        headers: Vec<String> = "server_tokens, latency_tokens, X-Kong-Request-Id",
+            "Headers added to responses: `server_tokens` (Server and Via), `latency_tokens`, a single one of them, `X-Kong-Request-Id`, `X-Kong-Upstream-Status`, or `off`.";
+        headers_upstream: Vec<String> = "X-Kong-Request-Id",
+            "Headers added to requests: `X-Kong-Request-Id`, or `off`.";
+        allow_debug_header: bool = "off",
+            "Whether a request with `Kong-Debug: 1` is told its route and service.";
+    }
+    "Limits" {
+        max_connections: Auto = "auto",
+            "Connections of clients in all; `auto` is what the limit of open files allows (a third of it), 0 is any number.";
+        max_connections_per_client: Auto = "auto",
+            "Connections of one client address; `auto` is half of `max_connections`, 0 is any number. `trusted_ips` are exempt.";
+        max_token_size: Size = "16k",
+            "Longest token that is looked at; a longer one is refused.";
+        max_request_headers: u64 = "100",
+            "Header fields of a request.";
+        max_request_header_size: Size = "64k",
+            "Bytes of all header fields of a request.";
+        max_uri_size: Size = "32k",
+            "Bytes of a request's target.";
+        client_max_body_size: Size = "0",
+            "Bytes of a request's body; 0 is any number.";
+        client_header_timeout: Duration = "10s",
+            "How long a whole request header may take to arrive, from its first byte (of a new connection: from its start).";
+        client_body_timeout: Duration = "60s",
+            "How long one read of a request's body may wait.";
+        client_body_min_rate: Size = "256",
+            "Bytes a second that a request's body must come in at after its first ten seconds; 0 is any rate.";
+        send_timeout: Duration = "60s",
+            "How long one write of a response may wait for the client.";
+        keepalive_timeout: Duration = "75s",
+            "How long a connection may be idle between requests (HTTP/1.1 and HTTP/2).";
+        keepalive_requests: u64 = "0",
+            "Requests that one HTTP/1.1 connection may carry; 0 is any number.";
+        http2_max_concurrent_streams: u64 = "100",
+            "Requests that one HTTP/2 connection may have in flight.";
+    }
+    "Services" {
+        upstream_keepalive_pool_size: u64 = "512",
+            "Idle connections to services that are kept, in all.";
+        upstream_keepalive_idle_timeout: Duration = "60s",
+            "How long a connection to a service may be idle before it is closed.";
+    }
+    "Logs and metrics" {
+        log_level: Level = "notice",
+            "The least severe messages of the process log.";
+        log_format: Format = "text",
+            "How lines of the process log look.";
+        proxy_error_log: Target = "stderr",
+            "Where the process log goes. SIGUSR1 and a reload open the file anew.";
+        proxy_access_log: Target = "stdout",
+            "Where the access log goes, one JSON line a request. SIGUSR1 and a reload open the file anew.";
+        access_log_sample: f64 = "1",
+            "Share of the requests answered below 400 that are logged.";
+        access_log_sample_rejects: f64 = "1",
+            "Share of the requests answered 400 and above that are logged.";
+        access_log_queue: u64 = "8192",
+            "Lines that may wait for the writer; more are dropped and counted.";
+        kong_latency_metrics: bool = "on",
+            "Whether requests feed Kong's per-route latency histograms beside Portcullis's own.";
+    }
+}
