@@ -109,6 +109,34 @@ reasons! {
     Answered = "answered",
     /// The configuration names something that does not exist (an anonymous consumer).
     Misconfigured = "misconfigured",
+    /// No route matches.
+    NoRoute = "no_route",
+    /// The route has no service, and no plugin answered in its place.
+    NoService = "no_service",
+    /// The request is malformed or ambiguous, so that it cannot be routed safely.
+    BadRequest = "bad_request",
+    /// Too many header fields, or too many bytes of them.
+    HeadersTooLarge = "headers_too_large",
+    /// The request target is too long.
+    TargetTooLong = "target_too_long",
+    /// The body is larger than `client_max_body_size`.
+    BodyTooLarge = "body_too_large",
+    /// The body came in too slowly or not at all.
+    BodyTimeout = "body_timeout",
+    /// The route is for another protocol (gRPC).
+    ProtocolMismatch = "protocol_mismatch",
+    /// The upstream has no healthy target.
+    NoPeer = "no_peer",
+    /// The service's name does not resolve.
+    NameResolution = "name_resolution",
+    /// The service refused the connection or answered with something that is not HTTP.
+    ServiceError = "service_error",
+    /// The service took too long.
+    ServiceTimeout = "service_timeout",
+    /// The client went away before it was answered.
+    ClientGone = "client_gone",
+    /// A fault of ours.
+    Internal = "internal",
 }
 
 /// The body of a refusal.
@@ -120,6 +148,9 @@ pub enum Body {
     Json(Cow<'static, str>),
     /// Negotiated by `Accept`, with a `request_id` (Kong's `error`).
     Negotiated(Cow<'static, str>),
+    /// As [`Self::Negotiated`], for faults below routing: without `Accept` the request's `Content-Type` and then the configured
+    /// `error_default_type` decide (nginx's error pages in Kong). The text is the one of the status.
+    Generated,
     /// Any other body.
     Raw {
         content_type: Cow<'static, str>,

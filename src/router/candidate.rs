@@ -20,12 +20,7 @@ pub(super) struct Facts<'s> {
 
 impl<'s> Facts<'s> {
     pub(super) fn new(lookup: &'s Lookup<'s>, host: &'s str) -> Self {
-        Self {
-            lookup,
-            host,
-            method: Method::of(lookup.method),
-            port: lookup.host_port.unwrap_or(lookup.listen_port),
-        }
+        Self { lookup, host, method: Method::of(lookup.method), port: lookup.host_port.unwrap_or(lookup.listen_port) }
     }
 
     pub(super) fn path(&self) -> &'s str {
@@ -149,7 +144,8 @@ impl NamePattern {
 
     fn admits(&self, name: &str) -> bool {
         let name = name.as_bytes();
-        let same = |part: Option<&[u8]>, pattern: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(pattern.as_bytes()));
+        let same =
+            |part: Option<&[u8]>, pattern: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(pattern.as_bytes()));
         match self {
             Self::Exact(exact) => name.eq_ignore_ascii_case(exact.as_bytes()),
             Self::StartsWith(start) => same(name.get(..start.len()), start),
@@ -212,5 +208,9 @@ impl HeaderValue {
 
 /// In small letters (ASCII), without a copy where there are no capitals.
 pub(super) fn small_letters(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) }
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
 }

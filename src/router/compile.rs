@@ -70,13 +70,16 @@ impl<'r> Draft<'r> {
                 None => groups.push(vec![path]),
             }
         }
-        let draft = |id: Uuid, paths: Vec<&'r str>| Self { priority: Priority::new(route, &paths), id, index, route, paths };
+        let draft =
+            |id: Uuid, paths: Vec<&'r str>| Self { priority: Priority::new(route, &paths), id, index, route, paths };
         match groups.len() {
             0 | 1 => vec![draft(route.id, groups.pop().unwrap_or_default())],
             _ => groups
                 .into_iter()
                 .enumerate()
-                .map(|(n, paths)| draft(Uuid::new_v5(&SPLIT_ROUTES, format!("{}#{}", route.id, n + 1).as_bytes()), paths))
+                .map(|(n, paths)| {
+                    draft(Uuid::new_v5(&SPLIT_ROUTES, format!("{}#{}", route.id, n + 1).as_bytes()), paths)
+                })
                 .collect(),
         }
     }
@@ -84,7 +87,10 @@ impl<'r> Draft<'r> {
 
 /// Routes of the tcp family are not for this router.
 fn is_http(route: &Route) -> bool {
-    route.protocols.iter().any(|protocol| !matches!(protocol, Protocol::Tcp | Protocol::Tls | Protocol::TlsPassthrough | Protocol::Udp))
+    route
+        .protocols
+        .iter()
+        .any(|protocol| !matches!(protocol, Protocol::Tcp | Protocol::Tls | Protocol::TlsPassthrough | Protocol::Udp))
 }
 
 /// A route that asks for nothing matches nothing, as the schema says it must ask for something.
@@ -153,11 +159,16 @@ impl<'r> Compiler<'r, '_> {
             return Some(*id);
         }
         // By itself first: what closes a group it did not open must not pass.
-        let compiled = regex_syntax::parse(text).map_err(|fault| fault.to_string()).and_then(|_| regex(&anchored(text)));
+        let compiled =
+            regex_syntax::parse(text).map_err(|fault| fault.to_string()).and_then(|_| regex(&anchored(text)));
         let regex = match compiled {
             Ok(regex) => regex,
             Err(fault) => {
-                self.diagnostics.push(Diagnostic::error("route-regex", place(route, "paths"), format!("invalid regex: '{text}' ({fault})")));
+                self.diagnostics.push(Diagnostic::error(
+                    "route-regex",
+                    place(route, "paths"),
+                    format!("invalid regex: '{text}' ({fault})"),
+                ));
                 return None;
             }
         };
@@ -196,9 +207,11 @@ impl<'r> Compiler<'r, '_> {
             return Some(HeaderValue::Exact(small.into()));
         };
         if has_capital_escape(value) {
-            let message = format!("header regex '{value}' is read in small letters, which changes the meaning of its escapes");
+            let message =
+                format!("header regex '{value}' is read in small letters, which changes the meaning of its escapes");
             let help = "write the class out, e.g. `[^0-9]` for `\\D`";
-            self.diagnostics.push(Diagnostic::warning("route-header-regex", place(route, "headers"), message).help(help));
+            self.diagnostics
+                .push(Diagnostic::warning("route-header-regex", place(route, "headers"), message).help(help));
         }
         match regex(text) {
             Ok(regex) => Some(HeaderValue::Regex(regex)),

@@ -60,7 +60,8 @@ const STARTS: usize = 2;
 
 /// Whether the index can tell all of these hosts by itself; if not, the candidate must check them.
 pub(super) fn index_tells(patterns: &[HostPattern]) -> bool {
-    patterns.iter().all(|pattern| pattern.port.is_none()) && !patterns.iter().any(|pattern| group_of(&pattern.name).is_none())
+    patterns.iter().all(|pattern| pattern.port.is_none())
+        && !patterns.iter().any(|pattern| group_of(&pattern.name).is_none())
 }
 
 fn group_of(name: &NamePattern) -> Option<(usize, &str)> {

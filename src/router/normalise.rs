@@ -95,10 +95,8 @@ impl Flaws {
         while let [byte, after @ ..] = rest {
             match byte {
                 b'/' => {
-                    flaws.segments |= matches!(
-                        after,
-                        [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]
-                    );
+                    flaws.segments |=
+                        matches!(after, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]);
                 }
                 b'%' | b'\\' | b'#' | b'?' | b';' => flaws.bytes = true,
                 _ => flaws.bytes |= byte.is_ascii_control() || *byte == b' ',
@@ -166,7 +164,23 @@ fn acceptable(byte: u8) -> Result<(), PathFault> {
 const fn is_reserved(byte: u8) -> bool {
     matches!(
         byte,
-        b'!' | b'*' | b'\'' | b'(' | b')' | b';' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',' | b'/' | b'?' | b'%' | b'#' | b'['
+        b'!' | b'*'
+            | b'\''
+            | b'('
+            | b')'
+            | b';'
+            | b':'
+            | b'@'
+            | b'&'
+            | b'='
+            | b'+'
+            | b'$'
+            | b','
+            | b'/'
+            | b'?'
+            | b'%'
+            | b'#'
+            | b'['
             | b']'
     )
 }

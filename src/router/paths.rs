@@ -78,7 +78,10 @@ impl PathIndex {
             }
             let children = to_usize(&node.children);
             let Some(first) = rest.first() else { return };
-            let Some(child) = self.firsts.get(children.clone()).and_then(|firsts| memchr::memchr(*first, firsts)) else { return };
+            let Some(child) = self.firsts.get(children.clone()).and_then(|firsts| memchr::memchr(*first, firsts))
+            else {
+                return;
+            };
             at = children.start + child;
         }
     }
@@ -201,10 +204,7 @@ impl Draft {
         regexes.sort_by_key(|(_, ranks)| ranks.first());
         let mut groups = Vec::new();
         RegexGroup::build(regexes, texts, &mut groups);
-        Slot {
-            prefix: (!self.prefix.is_empty()).then(|| Ranks::new(self.prefix, candidates)),
-            regexes: groups.into(),
-        }
+        Slot { prefix: (!self.prefix.is_empty()).then(|| Ranks::new(self.prefix, candidates)), regexes: groups.into() }
     }
 }
 
@@ -236,7 +236,9 @@ impl Tree {
 
             let children = tree.nodes.len();
             let mut child_start = start;
-            for group in keys.get(start..range.end).unwrap_or_default().chunk_by(|one, other| one.get(end) == other.get(end)) {
+            for group in
+                keys.get(start..range.end).unwrap_or_default().chunk_by(|one, other| one.get(end) == other.get(end))
+            {
                 let byte = group.first().and_then(|key| key.get(end)).copied().unwrap_or_default();
                 open.push_back((tree.add(byte), child_start..child_start + group.len(), end));
                 child_start += group.len();

@@ -19,7 +19,12 @@ pub struct UpstreamPath<'a> {
 }
 
 /// Joins the service's path and the request's normalised `path`.
-pub fn upstream_path<'a>(service_path: Option<&'a str>, route: &Route, path: &'a str, found: &Match) -> UpstreamPath<'a> {
+pub fn upstream_path<'a>(
+    service_path: Option<&'a str>,
+    route: &Route,
+    path: &'a str,
+    found: &Match,
+) -> UpstreamPath<'a> {
     let base = match service_path {
         None | Some("") => "/",
         Some(base) => base,
@@ -81,7 +86,27 @@ const fn stays(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'#' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'/' | b':'
-                | b';' | b'=' | b'?' | b'@' | b'[' | b']' | b'%'
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'#'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b'/'
+                | b':'
+                | b';'
+                | b'='
+                | b'?'
+                | b'@'
+                | b'['
+                | b']'
+                | b'%'
         )
 }

@@ -1,0 +1,378 @@
+//! The headers that are taken out and put in, towards the service and towards the client (contract 2.7 and 2.8).
+//!
+//! Pingora has removed hop-by-hop headers, and those that `Connection` names, from the request before anything here runs: what is
+//! put in here cannot be named away by a client.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_core::Result;
+
+use super::options::ResponseTokens;
+use crate::auth::Client;
+
+/// Our product token, in `Server`.
+pub(super) const SERVER: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
+const VIA_10: &str = concat!("1.0 portcullis/", env!("CARGO_PKG_VERSION"));
+const VIA_11: &str = concat!("1.1 portcullis/", env!("CARGO_PKG_VERSION"));
+const VIA_2: &str = concat!("2 portcullis/", env!("CARGO_PKG_VERSION"));
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
+static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static PROXY: HeaderName = HeaderName::from_static("proxy");
+
+/// How the request reached us, as the service is told.
+pub(super) struct Forwarded<'a> {
+    pub(super) client: Client,
+    pub(super) tls: bool,
+    /// Without port.
+    pub(super) host: &'a str,
+    /// The port the client connected to, as it sees it.
+    pub(super) port: u16,
+    /// As sent, without the query.
+    pub(super) path: &'a str,
+    /// What `strip_path` took off.
+    pub(super) prefix: Option<&'a str>,
+}
+
+impl Forwarded<'_> {
+    /// Writes the `X-Forwarded-*` headers and `X-Real-IP`. A trusted peer's own are passed on where it sent them.
+    pub(super) fn write(&self, request: &mut RequestHeader) -> Result<()> {
+        let peer = Address::of(self.client.peer);
+        let list = append_to_list(&request.headers, &X_FORWARDED_FOR, peer.as_bytes());
+        request.insert_header("X-Forwarded-For", list.map_or_else(|| value(peer.as_bytes()), Ok)?)?;
+        request.insert_header("X-Real-IP", value(Address::of(self.client.address).as_bytes())?)?;
+        let keeps = |request: &RequestHeader, name| self.client.trusted && request.headers.contains_key(name);
+        if !keeps(request, &X_FORWARDED_PROTO) {
+            let scheme = if self.tls { "https" } else { "http" };
+            request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
+        }
+        if !keeps(request, &X_FORWARDED_HOST) {
+            let host = self.host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<BytesMut>();
+            request.insert_header("X-Forwarded-Host", maybe_shared(host)?)?;
+        }
+        if !keeps(request, &X_FORWARDED_PORT) {
+            request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port))?;
+        }
+        if !keeps(request, &X_FORWARDED_PATH) {
+            request.insert_header("X-Forwarded-Path", value(self.path.as_bytes())?)?;
+        }
+        if !keeps(request, &X_FORWARDED_PREFIX) {
+            match self.prefix {
+                Some(prefix) => request.insert_header("X-Forwarded-Prefix", value(prefix.as_bytes())?)?,
+                None => drop(request.remove_header(&X_FORWARDED_PREFIX)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes out what must not pass from one connection to the next beyond what Pingora took, and puts back what it took too much:
+/// `TE: trailers`, which gRPC needs, and `Proxy-Authorization`, which Kong passes on.
+pub(super) fn hop_by_hop(sent: &HeaderMap, request: &mut RequestHeader) -> Result<()> {
+    request.remove_header(&PROXY);
+    request.remove_header(&PROXY_CONNECTION);
+    request.remove_header(&KEEP_ALIVE);
+    // We have answered it ourselves.
+    request.remove_header(&header::EXPECT);
+    if accepts_trailers(sent) {
+        request.insert_header("TE", HeaderValue::from_static("trailers"))?;
+    } else {
+        request.remove_header(&header::TE);
+    }
+    if let Some(credentials) = sent.get(header::PROXY_AUTHORIZATION)
+        && !request.headers.contains_key(header::PROXY_AUTHORIZATION)
+        && !tokens(sent, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case(b"proxy-authorization"))
+    {
+        request.insert_header("Proxy-Authorization", credentials.clone())?;
+    }
+    Ok(())
+}
+
+/// Whether `TE` says that the client takes trailers.
+pub(super) fn accepts_trailers(sent: &HeaderMap) -> bool {
+    tokens(sent, &header::TE).any(|token| token.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The elements of a comma-separated header, without parameters.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|token| token.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
+        .filter(|token| !token.is_empty())
+}
+
+/// Adds us to the request's `Via`; the version is that of the client's request.
+pub(super) fn request_via(sent: Version, request: &mut RequestHeader) -> Result<()> {
+    let via = via(&request.headers, sent)?;
+    request.insert_header("Via", via)
+}
+
+fn via(headers: &HeaderMap, version: Version) -> Result<HeaderValue> {
+    let us = match version {
+        Version::HTTP_2 => VIA_2,
+        Version::HTTP_11 => VIA_11,
+        _ => VIA_10,
+    };
+    Ok(append_to_list(headers, &header::VIA, us.as_bytes()).unwrap_or_else(|| HeaderValue::from_static(us)))
+}
+
+/// The header's fields as one list with `last` at its end; `None` when there are none.
+fn append_to_list(headers: &HeaderMap, name: &HeaderName, last: &[u8]) -> Option<HeaderValue> {
+    let mut fields = headers.get_all(name).iter().filter(|field| !field.is_empty()).peekable();
+    fields.peek()?;
+    let mut list = BytesMut::new();
+    for field in fields {
+        list.put_slice(field.as_bytes());
+        list.put_slice(b", ");
+    }
+    list.put_slice(last);
+    HeaderValue::from_maybe_shared(list.freeze()).ok()
+}
+
+/// Cleans a service's response of what concerns its own connection alone (contract 2.8).
+pub(super) fn clean_response(sent: &HeaderMap, response: &mut ResponseHeader) {
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if response.headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = tokens(&response.headers, &header::CONNECTION)
+            .filter_map(|token| HeaderName::from_bytes(token).ok())
+            .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "content-length" | "transfer-encoding"))
+            .collect();
+        for name in named {
+            response.remove_header(&name);
+        }
+    }
+    response.remove_header(&KEEP_ALIVE);
+    response.remove_header(&PROXY_CONNECTION);
+    if !accepts_trailers(sent) {
+        response.remove_header(&header::TRAILER);
+    }
+}
+
+/// Adds our headers to a service's response; the latencies are ours until the service was asked, and its own.
+pub(super) fn response_tokens(
+    tokens: ResponseTokens,
+    gateway: Duration,
+    upstream: Duration,
+    request_id: &HeaderValue,
+    response: &mut ResponseHeader,
+) -> Result<()> {
+    if tokens.server && !response.headers.contains_key(header::SERVER) {
+        response.insert_header(header::SERVER, HeaderValue::from_static(SERVER))?;
+    }
+    if tokens.via {
+        let via = via(&response.headers, response.version)?;
+        response.insert_header("Via", via)?;
+    }
+    if tokens.upstream_status {
+        response.insert_header("X-Kong-Upstream-Status", HeaderValue::from(response.status.as_u16()))?;
+    }
+    if tokens.upstream_latency {
+        response.insert_header("X-Kong-Upstream-Latency", milliseconds(upstream))?;
+    }
+    if tokens.proxy_latency {
+        response.insert_header("X-Kong-Proxy-Latency", milliseconds(gateway))?;
+    }
+    if tokens.request_id {
+        response.insert_header("X-Kong-Request-Id", request_id.clone())?;
+    }
+    Ok(())
+}
+
+/// Whole milliseconds; the small numbers that nearly all are need no allocation.
+pub(super) fn milliseconds(took: Duration) -> HeaderValue {
+    const SMALL: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let small = usize::try_from(took).ok().and_then(|took| SMALL.get(took));
+    small.map_or_else(|| HeaderValue::from(took), |small| HeaderValue::from_static(small))
+}
+
+fn value(bytes: &[u8]) -> Result<HeaderValue> {
+    HeaderValue::from_bytes(bytes).map_err(|fault| internal(&fault))
+}
+
+fn maybe_shared(bytes: BytesMut) -> Result<HeaderValue> {
+    HeaderValue::from_maybe_shared(bytes.freeze()).map_err(|fault| internal(&fault))
+}
+
+fn internal(fault: &http::header::InvalidHeaderValue) -> Box<pingora_core::Error> {
+    pingora_core::Error::explain(pingora_core::ErrorType::InvalidHTTPHeader, fault.to_string()).into_in()
+}
+
+/// An IP address as text, without an allocation.
+struct Address {
+    text: [u8; 45],
+    length: usize,
+}
+
+impl Address {
+    fn of(address: IpAddr) -> Self {
+        let mut written = Self { text: [0; 45], length: 0 };
+        // 45 bytes hold every address.
+        let _ = write!(written, "{address}");
+        written
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for Address {
+    fn write_str(&mut self, part: &str) -> std::fmt::Result {
+        let end = self.length + part.len();
+        let place = self.text.get_mut(self.length..end).ok_or(std::fmt::Error)?;
+        place.copy_from_slice(part.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[(&'static str, &'static str)]) -> RequestHeader {
+        let mut header = RequestHeader::build("GET", b"/", None).unwrap();
+        header.set_version(Version::HTTP_11);
+        for (name, value) in fields {
+            header.append_header(*name, *value).unwrap();
+        }
+        header
+    }
+
+    fn forwarded(trusted: bool, prefix: Option<&str>, request: &mut RequestHeader) {
+        let client = Client { address: "9.9.9.9".parse().unwrap(), peer: "127.0.0.1".parse().unwrap(), trusted };
+        let forwarded = Forwarded { client, tls: false, host: "LocalHost", port: 8000, path: "/a/../b", prefix };
+        forwarded.write(request).unwrap();
+    }
+
+    const SPOOFED: &[(&str, &str)] = &[
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "evil"),
+        ("x-forwarded-port", "1"),
+        ("x-forwarded-path", "/p"),
+        ("x-forwarded-prefix", "/q"),
+        ("x-real-ip", "6.6.6.6"),
+    ];
+
+    /// Case R38.
+    #[test]
+    fn an_untrusted_peers_words_are_replaced() {
+        let mut request = request(SPOOFED);
+        forwarded(false, Some("/default"), &mut request);
+        let get = |name: &str| request.headers.get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(get("x-forwarded-for"), "1.2.3.4, 127.0.0.1");
+        assert_eq!(get("x-real-ip"), "9.9.9.9");
+        assert_eq!(get("x-forwarded-proto"), "http");
+        assert_eq!(get("x-forwarded-host"), "localhost");
+        assert_eq!(get("x-forwarded-port"), "8000");
+        assert_eq!(get("x-forwarded-path"), "/a/../b");
+        assert_eq!(get("x-forwarded-prefix"), "/default");
+    }
+
+    /// Cases R29, R39, R40.
+    #[test]
+    fn a_trusted_peers_words_are_passed_on() {
+        let mut trusted = request(SPOOFED);
+        forwarded(true, Some("/default"), &mut trusted);
+        let get = |name: &str| trusted.headers.get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(get("x-forwarded-proto"), "https");
+        assert_eq!(get("x-forwarded-host"), "evil");
+        assert_eq!(get("x-forwarded-port"), "1");
+        assert_eq!(get("x-forwarded-path"), "/p");
+        assert_eq!(get("x-forwarded-prefix"), "/q");
+        let mut untrusted = request(&[("x-forwarded-prefix", "/q")]);
+        forwarded(false, None, &mut untrusted);
+        assert!(!untrusted.headers.contains_key("x-forwarded-prefix"));
+        assert_eq!(untrusted.headers.get("x-forwarded-for").unwrap(), "127.0.0.1");
+    }
+
+    /// Case R35.
+    #[test]
+    fn hop_by_hop_headers_end_here() {
+        let sent = request(&[
+            ("connection", "keep-alive, X-Foo"),
+            ("te", "gzip;q=1, trailers"),
+            ("proxy", "evil"),
+            ("proxy-connection", "x"),
+            ("expect", "100-continue"),
+            ("proxy-authorization", "x"),
+        ]);
+        let mut request = sent.clone();
+        request.remove_header("proxy-authorization");
+        hop_by_hop(&sent.headers, &mut request).unwrap();
+        assert_eq!(request.headers.get("te").unwrap(), "trailers");
+        assert_eq!(request.headers.get("proxy-authorization").unwrap(), "x");
+        for gone in ["proxy", "proxy-connection", "expect"] {
+            assert!(!request.headers.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_is_not_put_back() {
+        let sent = request(&[("connection", "Proxy-Authorization"), ("proxy-authorization", "x"), ("te", "gzip")]);
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        hop_by_hop(&sent.headers, &mut request).unwrap();
+        assert!(request.headers.is_empty());
+    }
+
+    /// Case R47.
+    #[test]
+    fn via_is_appended_to() {
+        let mut request = request(&[("via", "1.1 dev")]);
+        request_via(Version::HTTP_2, &mut request).unwrap();
+        assert_eq!(request.headers.get("via").unwrap().to_str().unwrap(), format!("1.1 dev, {VIA_2}"));
+    }
+
+    /// Cases R36, R46, R48.
+    #[test]
+    fn responses_are_cleaned_and_marked() {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in
+            [("connection", "X-Foo, close"), ("x-foo", "1"), ("keep-alive", "5"), ("trailer", "x"), ("via", "1.1 svc")]
+        {
+            response.append_header(name, value).unwrap();
+        }
+        let mut bare = response.clone();
+        clean_response(&HeaderMap::new(), &mut response);
+        for gone in ["x-foo", "keep-alive", "trailer"] {
+            assert!(!response.headers.contains_key(gone), "{gone}");
+        }
+        let id = HeaderValue::from_static("ff");
+        let took = Duration::from_millis(12);
+        response_tokens(ResponseTokens::default(), Duration::ZERO, took, &id, &mut response).unwrap();
+        let get = |name: &str| response.headers.get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(get("server"), SERVER);
+        assert_eq!(get("via"), format!("1.1 svc, {VIA_11}"));
+        assert_eq!(get("x-kong-upstream-latency"), "12");
+        assert_eq!(get("x-kong-proxy-latency"), "0");
+        assert_eq!(get("x-kong-request-id"), "ff");
+        let trailers = request(&[("te", "trailers")]);
+        clean_response(&trailers.headers, &mut bare);
+        assert!(bare.headers.contains_key("trailer"));
+        response_tokens(ResponseTokens::OFF, Duration::ZERO, took, &id, &mut bare).unwrap();
+        assert!(!bare.headers.contains_key("server"));
+    }
+
+    #[test]
+    fn addresses_are_written_whole() {
+        let longest: IpAddr = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+        assert_eq!(Address::of(longest).as_bytes(), longest.to_string().as_bytes());
+    }
+}

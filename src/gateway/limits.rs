@@ -1,0 +1,136 @@
+//! What a request must be like before anything looks at it: framing that cannot be read in two ways, and bounded size.
+//!
+//! Pingora has refused the worst by now (two lengths, folded lines, `Transfer-Encoding` in HTTP/1.0); what it lets pass and a
+//! service might read differently is refused here.
+
+use http::{HeaderMap, Version, header};
+use memchr::memmem;
+use pingora::http::RequestHeader;
+use pingora_core::protocols::http::ServerSession;
+
+use super::options::Limits;
+use crate::auth::Reason;
+
+/// Checks size and framing.
+///
+/// # Errors
+/// Why the request is refused; its connection cannot be kept.
+pub(super) fn check(session: &ServerSession, limits: &Limits) -> Result<(), Reason> {
+    let header = session.req_header();
+    size(header, limits)?;
+    framing(header)?;
+    if let Some(http1) = session.as_http1()
+        && header.headers.contains_key(header::TRANSFER_ENCODING)
+        && names_length(&http1.get_headers_raw_bytes())
+    {
+        return Err(Reason::BadRequest);
+    }
+    Ok(())
+}
+
+fn size(header: &RequestHeader, limits: &Limits) -> Result<(), Reason> {
+    if header.raw_path().len() > limits.target_bytes {
+        return Err(Reason::TargetTooLong);
+    }
+    let headers = &header.headers;
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.len() > limits.header_count || bytes > limits.header_bytes {
+        return Err(Reason::HeadersTooLarge);
+    }
+    if let (Some(most), Some(length)) = (limits.body_bytes, content_length(headers))
+        && length > most
+    {
+        return Err(Reason::BodyTooLarge);
+    }
+    Ok(())
+}
+
+/// The declared length of the body.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn framing(header: &RequestHeader) -> Result<(), Reason> {
+    let headers = &header.headers;
+    // RFC 9112 section 3.2; HTTP/2 has `:authority`, which Pingora insists on.
+    if header.version == Version::HTTP_11 && !headers.contains_key(header::HOST) {
+        return Err(Reason::BadRequest);
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(Reason::BadRequest);
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next()
+        && (lengths.next().is_some() || length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        return Err(Reason::BadRequest);
+    }
+    // Which of two would be believed differs between us and a service; nginx refuses them as well.
+    let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
+    if credentials.next().is_some() && credentials.next().is_some() {
+        return Err(Reason::BadRequest);
+    }
+    Ok(())
+}
+
+/// Whether a raw header block has a `Content-Length`: Pingora drops it from the parsed header beside a `Transfer-Encoding`.
+fn names_length(raw: &[u8]) -> bool {
+    const NAME: &[u8] = b"\ncontent-length";
+    memmem::find(&raw.to_ascii_lowercase(), NAME).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, fields: &[(&'static str, &'static str)]) -> RequestHeader {
+        let mut header = RequestHeader::build("POST", b"/", None).unwrap();
+        header.set_version(version);
+        for (name, value) in fields {
+            header.append_header(*name, *value).unwrap();
+        }
+        header
+    }
+
+    #[test]
+    fn ambiguous_framing_is_refused() {
+        let h11 = |fields: &[(&'static str, &'static str)]| framing(&request(Version::HTTP_11, fields));
+        assert_eq!(h11(&[("host", "a"), ("content-length", "3")]), Ok(()));
+        assert_eq!(h11(&[("host", "a"), ("transfer-encoding", "Chunked")]), Ok(()));
+        assert_eq!(h11(&[("content-length", "3")]), Err(Reason::BadRequest));
+        for bad in [
+            &[("host", "a"), ("content-length", "3, 3")][..],
+            &[("host", "a"), ("content-length", "3"), ("content-length", "3")],
+            &[("host", "a"), ("content-length", "+3")],
+            &[("host", "a"), ("transfer-encoding", "gzip, chunked")],
+            &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("host", "a"), ("authorization", "a"), ("authorization", "a")],
+        ] {
+            assert_eq!(h11(bad), Err(Reason::BadRequest), "{bad:?}");
+        }
+        assert_eq!(framing(&request(Version::HTTP_10, &[])), Ok(()));
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let limits =
+            Limits { header_count: 3, header_bytes: 40, target_bytes: 1, body_bytes: Some(5), ..Limits::default() };
+        let of = |fields: &[(&'static str, &'static str)]| size(&request(Version::HTTP_11, fields), &limits);
+        assert_eq!(of(&[("a", "b"), ("c", "d"), ("e", "f")]), Ok(()));
+        assert_eq!(of(&[("a", "b"), ("a", "b"), ("a", "b"), ("a", "b")]), Err(Reason::HeadersTooLarge));
+        assert_eq!(of(&[("a", "0123456789012345678901234567890123456789")]), Err(Reason::HeadersTooLarge));
+        assert_eq!(of(&[("content-length", "6")]), Err(Reason::BodyTooLarge));
+        let mut long = request(Version::HTTP_11, &[]);
+        long.set_raw_path(b"/a").unwrap();
+        assert_eq!(size(&long, &limits), Err(Reason::TargetTooLong));
+    }
+
+    #[test]
+    fn a_dropped_length_is_found_in_the_raw_header() {
+        assert!(names_length(b"POST / HTTP/1.1\r\nHost: a\r\nContent-LENGTH: 3\r\n\r\n"));
+        assert!(!names_length(b"POST /content-length HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+}
