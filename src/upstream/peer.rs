@@ -1,0 +1,256 @@
+//! Everything about a connection but its address: TLS, timeouts, HTTP version, and the `Host` header that goes with it.
+//!
+//! Owns the prepared [`Template`] of a target: a peer that a request only clones and gives an address. Key material is parsed
+//! and checked here, while a configuration loads: Pingora would panic on what is malformed, in the middle of a request.
+//! Must not know balancing.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use pingora_core::protocols::tls::CaType;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use uuid::Uuid;
+use x509_parser::prelude::FromDer;
+
+use super::Options;
+use super::balancer::is_ipv6;
+use crate::diagnostic::Diagnostic;
+use crate::entity::{Certificate, Dataset, Protocol, Service, Upstream};
+
+/// A peer without its address, and the `Host` header for it.
+#[derive(Debug)]
+pub(super) struct Template {
+    pub peer: HttpPeer,
+    /// Sent unless the route preserves the client's.
+    pub host_header: HeaderValue,
+}
+
+impl Template {
+    /// The template of a target of `service`, or of the service's own host.
+    pub fn new(service: &Service, material: &Material, options: &Options, host: &str, port: u16) -> Self {
+        let mut peer = HttpPeer::new(NOWHERE, service.protocol.is_tls(), server_name(host).into());
+        peer.client_cert_key = material.client.clone();
+        peer.group_key = material.group_key;
+        let to = &mut peer.options;
+        to.connection_timeout = Some(Duration::from_millis(service.connect_timeout.into()));
+        to.write_timeout = Some(Duration::from_millis(service.write_timeout.into()));
+        to.read_timeout = Some(Duration::from_millis(service.read_timeout.into()));
+        to.idle_timeout = options.idle_timeout;
+        to.verify_cert = material.verify;
+        to.verify_hostname = material.verify;
+        to.ca = material.ca.clone();
+        if service.protocol.is_grpc() {
+            to.set_http_version(2, 2);
+            to.max_h2_streams = options.max_h2_streams.max(1);
+        }
+        Self { peer, host_header: host_header(service.protocol, host, port) }
+    }
+}
+
+/// A placeholder for the address that a pick puts in.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// `host`, with the port unless it is the default one of the scheme.
+pub(super) fn host_header(protocol: Protocol, host: &str, port: u16) -> HeaderValue {
+    let host = if is_ipv6(host) { format!("[{host}]") } else { host.to_owned() };
+    let default = if protocol.is_tls() { 443 } else { 80 };
+    let text = if port == default { host } else { format!("{host}:{port}") };
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// A host as the server name of TLS: without brackets and the root's dot.
+fn server_name(host: &str) -> &str {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// The server name in a client's `Host` header; `None` when it cannot be one.
+pub(super) fn preserved_server_name(host: &str) -> Option<&str> {
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    };
+    let name = server_name(host);
+    ServerName::try_from(name).ok().map(|_| name)
+}
+
+/// TLS towards a service.
+#[derive(Debug, Default)]
+pub(super) struct Material {
+    /// Whose certificates are believed; `None` = the system's.
+    pub ca: Option<Arc<CaType>>,
+    pub client: Option<Arc<CertKey>>,
+    pub verify: bool,
+    /// Connections are only shared by peers with the same one: Pingora's own key has neither the CA nor the HTTP version, and of
+    /// a client certificate only the serial number.
+    pub group_key: u64,
+}
+
+impl Material {
+    /// What the service's fields say, and of its upstream the client certificate where the service has none.
+    pub fn new(
+        service: &Service,
+        upstream: Option<&Upstream>,
+        dataset: &Dataset,
+        options: &Options,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new();
+        service.protocol.is_grpc().hash(&mut hasher);
+        if !service.protocol.is_tls() {
+            return Self { group_key: hasher.finish(), ..Self::default() };
+        }
+        let path = |field: &str| format!("services.{}.{field}", service.name.as_deref().unwrap_or(&service.host));
+        let verify = service.tls_verify.unwrap_or(options.verify_default);
+        let ids = service.ca_certificates.as_deref().unwrap_or_default();
+        if !verify && !ids.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(
+                    "tls-not-verified",
+                    path("ca_certificates"),
+                    "the service's certificate is not verified, so ca_certificates has no effect",
+                )
+                .help("set tls_verify: true"),
+            );
+        }
+        if verify && service.tls_verify_depth.is_some() {
+            diagnostics.push(Diagnostic::warning(
+                "tls-verify-depth",
+                path("tls_verify_depth"),
+                "tls_verify_depth is not applied: chains may have as many certificates as the TLS library allows",
+            ));
+        }
+        let ca = verify.then(|| authorities(ids, dataset, &path("ca_certificates"), diagnostics)).flatten();
+        let client = client_certificate(service, upstream, dataset, diagnostics);
+        (verify, &service.tls_verify).hash(&mut hasher);
+        if ca.is_some() {
+            ids.iter().filter_map(|id| authority_text(*id, dataset)).for_each(|text| text.hash(&mut hasher));
+        }
+        client.as_ref().map(|(_, hash)| *hash).hash(&mut hasher);
+        Self { ca, client: client.map(|(client, _)| client), verify, group_key: hasher.finish() }
+    }
+}
+
+fn authority_text(id: Uuid, dataset: &Dataset) -> Option<&str> {
+    dataset.ca_certificates.iter().find(|authority| authority.id == id).map(|authority| authority.cert.as_str())
+}
+
+/// The CA certificates of a service. One that cannot be used is an error: to leave it out could mean to trust the system's.
+fn authorities(ids: &[Uuid], dataset: &Dataset, path: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Arc<CaType>> {
+    if ids.is_empty() {
+        return None;
+    }
+    let mut list = Vec::with_capacity(ids.len());
+    for id in ids {
+        let ders = authority_text(*id, dataset).and_then(|text| certificates(text).ok()).unwrap_or_default();
+        let usable = !ders.is_empty() && ders.iter().all(|der| RootCertStore::empty().add(der.clone()).is_ok());
+        if !usable {
+            let message = format!("CA certificate {id} cannot be used to verify a service");
+            diagnostics.push(Diagnostic::error("ca-certificate", path, message));
+        } else {
+            list.extend(ders.into_iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)));
+        }
+    }
+    Some(list.into())
+}
+
+/// The certificate shown to a service, and a hash of it.
+fn client_certificate(
+    service: &Service,
+    upstream: Option<&Upstream>,
+    dataset: &Dataset,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<(Arc<CertKey>, u64)> {
+    match (service.client_certificate, upstream.and_then(|upstream| upstream.client_certificate)) {
+        (Some(own), _) => {
+            let path = format!("services.{}.client_certificate", service.name.as_deref().unwrap_or(&service.host));
+            load_client_certificate(own.id, dataset, &path, diagnostics)
+        }
+        (None, Some(of_upstream)) => {
+            let path = format!("upstreams.{}.client_certificate", service.host);
+            load_client_certificate(of_upstream.id, dataset, &path, diagnostics)
+        }
+        (None, None) => None,
+    }
+}
+
+/// A certificate entity as one to show to servers, and a hash of it.
+pub(super) fn load_client_certificate(
+    id: Uuid,
+    dataset: &Dataset,
+    path: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<(Arc<CertKey>, u64)> {
+    let entity = dataset.certificates.iter().find(|certificate| certificate.id == id);
+    let loaded = entity.ok_or("it does not exist").and_then(|entity| cert_key(entity));
+    match loaded {
+        Ok(client) => {
+            let mut hasher = DefaultHasher::new();
+            entity.map(|entity| (&entity.cert, &entity.key)).hash(&mut hasher);
+            Some((Arc::new(client), hasher.finish()))
+        }
+        Err(reason) => {
+            let message = format!("certificate {id} cannot be shown to a service: {reason}");
+            diagnostics.push(Diagnostic::error("client-certificate", path, message));
+            None
+        }
+    }
+}
+
+fn cert_key(entity: &Certificate) -> Result<CertKey, &'static str> {
+    let chain = certificates(&entity.cert)?;
+    let key =
+        PrivateKeyDer::from_pem_slice(entity.key.as_bytes()).map_err(|_| "its key is not a private key in PEM")?;
+    // Pingora tells the key's format by its first bytes and takes it for granted that it can.
+    PrivateKeyDer::try_from(key.secret_der()).map_err(|_| "its key has a format that is not known")?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
+        .map_err(|_| "certificate and key do not belong together, or the key's algorithm is not supported")?;
+    Ok(CertKey::new(chain.into_iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec()))
+}
+
+/// The certificates in a PEM text, each of them one that Pingora can parse.
+fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let list: Vec<_> =
+        CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|_| "it is not PEM")?;
+    let parses = |der: &CertificateDer<'_>| x509_parser::certificate::X509Certificate::from_der(der).is_ok();
+    match list.is_empty() {
+        true => Err("it holds no certificate"),
+        false if !list.iter().all(parses) => Err("it is not an X.509 certificate"),
+        false => Ok(list),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_headers() {
+        let header = |protocol, host, port| host_header(protocol, host, port).to_str().unwrap().to_owned();
+        assert_eq!(header(Protocol::Http, "127.0.0.1", 19001), "127.0.0.1:19001");
+        assert_eq!(header(Protocol::Http, "a.test", 80), "a.test");
+        assert_eq!(header(Protocol::Http, "a.test", 443), "a.test:443");
+        assert_eq!(header(Protocol::Https, "a.test", 443), "a.test");
+        assert_eq!(header(Protocol::Https, "a.test", 80), "a.test:80");
+        assert_eq!(header(Protocol::Grpc, "a.test", 80), "a.test");
+        assert_eq!(header(Protocol::Grpcs, "::1", 444), "[::1]:444");
+    }
+
+    #[test]
+    fn server_names_from_host() {
+        assert_eq!(preserved_server_name("a.test:8443"), Some("a.test"));
+        assert_eq!(preserved_server_name("a.test."), Some("a.test"));
+        assert_eq!(preserved_server_name("[::1]:8443"), Some("::1"));
+        assert_eq!(preserved_server_name("[::1]"), Some("::1"));
+        assert_eq!(preserved_server_name("not a name"), None);
+        assert_eq!(preserved_server_name(""), None);
+    }
+}
