@@ -6,6 +6,7 @@
 //! Must not know how entities are stored, read from files, or served.
 
 mod dataset;
+mod text;
 pub mod tables;
 
 use serde::{Deserialize, Serialize};
@@ -166,6 +167,7 @@ pub struct Healthchecks {
     pub active: ActiveCheck,
     pub passive: PassiveCheck,
     /// Percent of healthy weight below which the whole upstream counts as unhealthy.
+    #[serde(serialize_with = "text::number")]
     pub threshold: f64,
 }
 
@@ -174,6 +176,7 @@ pub struct ActiveCheck {
     #[serde(rename = "type")]
     pub kind: CheckKind,
     /// Seconds.
+    #[serde(serialize_with = "text::number")]
     pub timeout: f64,
     pub concurrency: u32,
     pub http_path: String,
@@ -187,6 +190,7 @@ pub struct ActiveCheck {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActiveHealthy {
     /// Seconds between probes of healthy targets; 0 = off.
+    #[serde(serialize_with = "text::number")]
     pub interval: f64,
     pub http_statuses: Vec<u16>,
     pub successes: u16,
@@ -195,6 +199,7 @@ pub struct ActiveHealthy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActiveUnhealthy {
     /// Seconds between probes of unhealthy targets; 0 = off.
+    #[serde(serialize_with = "text::number")]
     pub interval: f64,
     pub http_statuses: Vec<u16>,
     pub tcp_failures: u16,
@@ -239,7 +244,9 @@ pub enum CheckKind {
 pub struct Target {
     pub id: Uuid,
     /// Seconds with a fraction (Kong keeps milliseconds here).
+    #[serde(serialize_with = "text::number")]
     pub created_at: f64,
+    #[serde(serialize_with = "text::number")]
     pub updated_at: f64,
     pub upstream: Ref,
     /// `host:port`; the port is always written out.
@@ -265,7 +272,11 @@ pub struct JwtSecret {
     pub id: Uuid,
     pub created_at: i64,
     pub consumer: Ref,
+    /// Empty for null: the credential is in no index and authenticates nobody.
+    #[serde(with = "text::or_null")]
     pub key: Box<str>,
+    /// Empty for null: nothing may be verified with it.
+    #[serde(with = "text::or_null")]
     pub secret: Box<str>,
     pub algorithm: crate::jose::Algorithm,
     pub rsa_public_key: Option<Box<str>>,
@@ -278,6 +289,8 @@ pub struct KeyAuthCredential {
     pub id: Uuid,
     pub created_at: i64,
     pub consumer: Ref,
+    /// Empty for null: the credential is in no index and authenticates nobody.
+    #[serde(with = "text::or_null")]
     pub key: Box<str>,
     /// Seconds after creation at which the key ends; `None` = never.
     pub ttl: Option<i64>,
@@ -291,8 +304,11 @@ pub struct Oauth2Credential {
     pub created_at: i64,
     pub consumer: Ref,
     pub name: Box<str>,
+    /// Empty for null: the credential is in no index and authenticates nobody.
+    #[serde(with = "text::or_null")]
     pub client_id: Box<str>,
-    /// Plain, or a PHC string when `hash_secret`.
+    /// Plain, or a PHC string when `hash_secret`. Empty for null: no secret equals it.
+    #[serde(with = "text::or_null")]
     pub client_secret: Box<str>,
     pub hash_secret: bool,
     pub redirect_uris: Option<Vec<String>>,
@@ -322,7 +338,6 @@ pub struct Plugin {
     pub config: Map<String, Value>,
     pub protocols: Vec<Protocol>,
     pub enabled: bool,
-    pub ordering: Option<Value>,
     pub tags: Tags,
 }
 

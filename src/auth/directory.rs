@@ -88,8 +88,12 @@ impl Directory {
         for entity in dataset.jwt_secrets.iter() {
             directory.put_jwt(entity.clone(), diagnostics);
         }
-        directory.key_auth = dataset.keyauth_credentials.iter().cloned().collect();
-        directory.oauth2 = dataset.oauth2_credentials.iter().cloned().collect();
+        for entity in dataset.keyauth_credentials.iter() {
+            directory.put_key_auth(entity.clone());
+        }
+        for entity in dataset.oauth2_credentials.iter() {
+            directory.put_oauth2(entity.clone());
+        }
         directory
     }
 
@@ -126,7 +130,16 @@ impl Directory {
 
     /// Puts a JWT credential in, its key prepared. The caller takes the older one out first ([`Self::remove_jwt`]).
     pub fn put_jwt(&mut self, entity: Arc<JwtSecret>, diagnostics: &mut Vec<Diagnostic>) {
-        let key = match super::jwt::prepare_key(&entity) {
+        if entity.key.is_empty() {
+            return;
+        }
+        // An HMAC key of no bytes is one that everybody knows.
+        let prepared = if entity.secret.is_empty() && entity.algorithm.name().starts_with("HS") {
+            Err(crate::jose::KeyFault::NotAKey)
+        } else {
+            super::jwt::prepare_key(&entity)
+        };
+        let key = match prepared {
             Ok(key) => Some(key),
             Err(fault) => {
                 diagnostics.push(
@@ -141,6 +154,20 @@ impl Directory {
             }
         };
         self.jwt.insert(Arc::new(JwtCredential { entity, key }));
+    }
+
+    /// Puts an API key in; one whose key is null is found by nobody.
+    pub fn put_key_auth(&mut self, entity: Arc<KeyAuthCredential>) {
+        if !entity.key.is_empty() {
+            self.key_auth.insert(entity);
+        }
+    }
+
+    /// Puts an application in; one whose id is null is found by nobody.
+    pub fn put_oauth2(&mut self, entity: Arc<Oauth2Credential>) {
+        if !entity.client_id.is_empty() {
+            self.oauth2.insert(entity);
+        }
     }
 
     /// Takes a credential's entry out, unless another credential has taken its key since.

@@ -58,12 +58,12 @@ impl Snapshot {
             }
             Change::Put(Entity::KeyAuthCredential(new)) => {
                 directory.remove_key_auth(dataset.keyauth_credentials.get(&new.id));
-                directory.key_auth.insert(new.clone());
+                directory.put_key_auth(new.clone());
                 true
             }
             Change::Put(Entity::Oauth2Credential(new)) => {
                 directory.remove_oauth2(dataset.oauth2_credentials.get(&new.id));
-                directory.oauth2.insert(new.clone());
+                directory.put_oauth2(new.clone());
                 true
             }
             Change::Put(_) => false,

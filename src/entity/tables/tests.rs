@@ -1,0 +1,1 @@
+//! Every table: what it accepts, what it supplies, and what it says.
