@@ -1,15 +1,17 @@
 //! Which route a request belongs to, and which path its service gets.
 //!
-//! Owns Kong's matching rules (router flavour `traditional_compatible`), path normalisation and the joining of service path and
-//! request path. A [`Router`] is compiled once per snapshot and never changes; [`Router::find`] is on the hot path: it takes no lock,
-//! does not panic, and allocates only for a `Host` or a header value in capitals. Must not know plugins, services or connections.
+//! Owns Kong's matching rules (router flavour `traditional_compatible`), path normalisation and the joining of service
+//! path and request path. A [`Router`] is compiled once per snapshot and never changes; [`Router::find`] is on the hot
+//! path: it takes no lock, does not panic, and allocates only for a `Host` or a header value in capitals. Must not know
+//! plugins, services or connections.
 //!
 //! # How a route is found
 //!
-//! Every route becomes one *candidate*, or several when its paths differ in kind or length ([`mod@compile`]). Candidates are ordered by
-//! Kong's [`priority`] and, among equals, by the larger id; the first that matches wins, and nothing is tried after it. Their place in that
-//! order is their *rank*. To find the lowest matching rank without trying them all, candidates stand in an index: by host
-//! ([`hosts`]), under each host by path ([`paths`]), and, where many share one path, by header value or SNI ([`crowd`]).
+//! Every route becomes one *candidate*, or several when its paths differ in kind or length ([`mod@compile`]).
+//! Candidates are ordered by Kong's [`priority`] and, among equals, by the larger id; the first that matches wins, and
+//! nothing is tried after it. Their place in that order is their *rank*. To find the lowest matching rank without
+//! trying them all, candidates stand in an index: by host ([`hosts`]), under each host by path ([`paths`]), and, where
+//! many share one path, by header value or SNI ([`crowd`]).
 //!
 //! # Where this differs from Kong, on purpose
 //!
@@ -17,6 +19,7 @@
 //! |---|---|---|---|
 //! | host in capitals, or with a trailing dot | compared as sent | same host | RFC 9110 §4.2.3; such a host must not slip past a host route to a catch-all |
 //! | regex path with alternatives, `~/a\|/b` | only the first is anchored at the start | all are | `/x/b` must not reach a route written for `/b` |
+//! | plain host, or regex path, against a route with more attributes | goes first: its bit is set in 64 bits, the others are shifted in 32 | the documented order: more attributes first | what people read and configure for |
 //! | negative `regex_priority` | spills into the bits above it | orders below 0 | it is what the field says |
 //! | header value as regex with `\D`, `\S`, `\W`, `\B`, `\P` | text is lower-cased, so it means the opposite | same, with a warning | kept: the match is Kong's |
 //!
@@ -51,7 +54,8 @@ pub struct Lookup<'a> {
     pub host: &'a str,
     /// The port named with the host.
     pub host_port: Option<u16>,
-    /// The port of the listener (its outside port where `port_maps` says so): counts for `host:port` when the host named none.
+    /// The port of the listener (its outside port where `port_maps` says so): counts for `host:port` when the host
+    /// named none.
     pub listen_port: u16,
     /// As [`normalise`] left it.
     pub path: &'a str,
@@ -127,7 +131,8 @@ impl Router {
         Some(Match { route: candidate.route, matched })
     }
 
-    /// The groups of the regex path that matched; `None` for other matches. Runs the regex again, so only for who needs them.
+    /// The groups of the regex path that matched; `None` for other matches. Runs the regex again, so only for who needs
+    /// them.
     pub fn captures<'p>(&self, found: &Match, path: &'p str) -> Option<Captures<'p>> {
         match found.matched {
             Matched::Regex { regex, .. } => self.regexes.get(regex.0 as usize)?.captures(path),
@@ -184,8 +189,8 @@ impl<'s> Search<'s> {
     }
 }
 
-/// Splits `host:port` as it stands in a `Host` header or in a route's `hosts`. A part after the last colon that is not a port number stays
-/// with the host; so does everything of an IPv6 address without brackets.
+/// Splits `host:port` as it stands in a `Host` header or in a route's `hosts`. A part after the last colon that is not
+/// a port number stays with the host; so does everything of an IPv6 address without brackets.
 pub fn split_host(authority: &str) -> (&str, Option<u16>) {
     let Some((host, port)) = authority.rsplit_once(':') else {
         return (authority, None);

@@ -1,6 +1,7 @@
 //! One route, or one kind of path of it, and the conditions that are checked on it alone.
 //!
-//! Host names and paths are matched by the index a candidate stands in; here is the rest: methods, ports, headers, SNIs.
+//! Host names and paths are matched by the index a candidate stands in; here is the rest: methods, ports, headers,
+//! SNIs.
 
 use std::borrow::Cow;
 

@@ -21,8 +21,8 @@ const SPLIT_ROUTES: Uuid = uuid!("7f145bf9-0dce-4f91-98eb-debbce4b9f6b");
 const REGEX_SIZE: usize = 10 << 20;
 
 impl Router {
-    /// Compiles the routes of a configuration; those of disabled services must be left out by the caller. A route that cannot be compiled is an
-    /// error in `diagnostics` and never matches.
+    /// Compiles the routes of a configuration; those of disabled services must be left out by the caller. A route that
+    /// cannot be compiled is an error in `diagnostics` and never matches.
     pub fn compile(routes: &[&Route], diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut drafts: Vec<_> = routes.iter().enumerate().flat_map(|(at, route)| Draft::of(at, route)).collect();
         drafts.sort_by(|one, other| {
@@ -56,7 +56,8 @@ struct Draft<'r> {
 }
 
 impl<'r> Draft<'r> {
-    /// One draft for all regex paths of a route and one for each length of its prefix paths, numbered by their first path.
+    /// One draft for all regex paths of a route and one for each length of its prefix paths, numbered by their first
+    /// path.
     fn of(index: usize, route: &'r Route) -> Vec<Self> {
         if !is_http(route) || !has_conditions(route) {
             return Vec::new();
@@ -116,8 +117,9 @@ struct Compiler<'r, 'd> {
 impl<'r> Compiler<'r, '_> {
     fn warn(&mut self, route: &Route) {
         if route.path_handling == PathHandling::V1 {
-            let message = "path_handling 'v1' has no effect in router flavor 'traditional_compatible': paths are joined as by 'v0'";
-            self.diagnostics.push(Diagnostic::warning("path-handling-v1", place(route, "path_handling"), message));
+            let message = "path_handling 'v1' has no effect in router flavor 'traditional_compatible'";
+            let warning = Diagnostic::warning("path-handling-v1", place(route, "path_handling"), message);
+            self.diagnostics.push(warning.help("paths are joined as by 'v0'"));
         }
     }
 

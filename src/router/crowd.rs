@@ -1,7 +1,8 @@
 //! Ranks that share one place in the index.
 //!
-//! A few are tried one after the other. Where many routes share host and path and are told apart by a header or by SNI (one route for each
-//! tenant, say), trying them all would make a request slower with every tenant; those are looked up by the value instead.
+//! A few are tried one after the other. Where many routes share host and path and are told apart by a header or by SNI
+//! (one route for each tenant, say), trying them all would make a request slower with every tenant; those are looked up
+//! by the value instead.
 
 use std::collections::HashMap;
 

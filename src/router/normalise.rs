@@ -1,12 +1,13 @@
 //! The one form of a path: what routing compares, plugins see and, escaped again, the service gets.
 //!
-//! As Kong's: percent triplets of reserved characters (RFC 3986) stay, in capitals; all others are decoded; dot segments are removed and runs
-//! of `/` merged. Escaping it again ([`super::upstream_path`]) gives what the service gets, so the service decides on nothing that routing
-//! did not see.
+//! As Kong's: percent triplets of reserved characters (RFC 3986) stay, in capitals; all others are decoded; dot
+//! segments are removed and runs of `/` merged. Escaping it again ([`super::upstream_path`]) gives what the service
+//! gets, so the service decides on nothing that routing did not see.
 //!
 //! # What is refused
 //!
-//! A path that servers read in different ways must not reach one: the route (and with it the authentication) was chosen for one reading.
+//! A path that servers read in different ways must not reach one: the route (and with it the authentication) was chosen
+//! for one reading.
 //!
 //! | in the path | Kong | here |
 //! |---|---|---|
@@ -52,7 +53,8 @@ impl PathFault {
     }
 }
 
-/// Normalises a path as sent, without its query. Borrows when nothing had to change. An empty path (absolute form without one) is `/`.
+/// Normalises a path as sent, without its query. Borrows when nothing had to change. An empty path (absolute form
+/// without one) is `/`.
 pub fn normalise<P: AsRef<[u8]> + ?Sized>(raw: &P) -> Result<Cow<'_, str>, PathFault> {
     let raw = raw.as_ref();
     match raw.first() {
@@ -126,7 +128,7 @@ fn decode(raw: &[u8]) -> Result<Cow<'_, [u8]>, PathFault> {
         rest = after;
         if is_reserved(value) {
             out.push(b'%');
-            out.extend(format_args_hex(value));
+            out.extend(hex(value));
         } else if value == b' ' {
             out.push(b' ');
         } else {
@@ -144,12 +146,13 @@ fn triplet(after: &[u8]) -> Option<(u8, &[u8])> {
     Some((digit(high)? << 4 | digit(low)?, rest))
 }
 
-fn format_args_hex(value: u8) -> [u8; 2] {
+fn hex(value: u8) -> [u8; 2] {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'A' + (nibble - 10) };
     [digit(value >> 4), digit(value & 15)]
 }
 
-/// Whether a byte may stand in a path, raw or decoded. A raw space cannot arrive over HTTP/1 and is no part of a path over HTTP/2.
+/// Whether a byte may stand in a path, raw or decoded. A raw space cannot arrive over HTTP/1 and is no part of a path
+/// over HTTP/2.
 fn acceptable(byte: u8) -> Result<(), PathFault> {
     match byte {
         b'\\' => Err(PathFault::Backslash),
@@ -210,7 +213,8 @@ fn without_dot_segments(path: &str) -> Result<String, PathFault> {
     Ok(out)
 }
 
-/// The bytes of a normalised path as a server sees them that decodes as often as it can, each with the offset behind it.
+/// The bytes of a normalised path as a server sees them that decodes as often as it can, each with the offset behind
+/// it.
 pub(super) struct HiddenBytes<'a> {
     path: &'a [u8],
     at: usize,
@@ -292,5 +296,141 @@ impl Segment {
 
     fn is_dots(&self) -> bool {
         !self.other && (self.dots == 1 || self.dots == 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn normal_forms() {
+        for (raw, normal) in [
+            ("", "/"),
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/foo/a/../bar", "/foo/bar"),
+            ("/foo//bar", "/foo/bar"),
+            ("/foo/./bar", "/foo/bar"),
+            ("/h%65llo", "/hello"),
+            ("/h%65llo/anything/a/../b", "/hello/anything/b"),
+            ("/anything/cat%20and%20dog", "/anything/cat and dog"),
+            ("/endel%2fst", "/endel%2Fst"),
+            ("/default/a%2Fb%20c/../d", "/default/d"),
+            ("/route%2E%2e/req", "/route../req"),
+            ("/%7euser/%41", "/~user/A"),
+            (
+                "/%21%2a%27%28%29%3B%3a%40%26%3d%2b%24%2c%2f%3f%25%23%5b%5d",
+                "/%21%2A%27%28%29%3B%3A%40%26%3D%2B%24%2C%2F%3F%25%23%5B%5D",
+            ),
+            ("/!*'();:@&=+$,[]", "/!*'();:@&=+$,[]"),
+            ("/caf%c3%A9/caf\u{e9}", "/caf\u{e9}/caf\u{e9}"),
+            ("/%22%3c%3E%5e%60%7b%7C%7d", "/\"<>^`{|}"),
+            ("//", "/"),
+            ("/a//", "/a/"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/.", "/a/b/"),
+            ("/a/..", "/"),
+            ("/a/../", "/"),
+            ("/a//../b", "/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e", "/"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/...", "/..."),
+            ("/a/..b/.c", "/a/..b/.c"),
+            ("/100%25", "/100%25"),
+            ("/100%2541", "/100%2541"),
+            ("/list;a=1;b=2/x", "/list;a=1;b=2/x"),
+            ("/a;x=../b", "/a;x=../b"),
+        ] {
+            assert_eq!(normalise(raw).as_deref(), Ok(normal), "{raw}");
+            assert_eq!(normalise(normal.replace(' ', "%20").as_str()).as_deref(), Ok(normal), "{raw}, again");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        use PathFault::*;
+        for (raw, fault) in [
+            ("*", NotAPath),
+            ("a/b", NotAPath),
+            ("http://a.test/", NotAPath),
+            ("/a#b", NotAPath),
+            ("/a%", MalformedTriplet),
+            ("/a%4", MalformedTriplet),
+            ("/a%zz", MalformedTriplet),
+            ("/a%u002e", MalformedTriplet),
+            ("/a%+1", MalformedTriplet),
+            ("/a%00", Control),
+            ("/a%0d%0Ax", Control),
+            ("/a%7f", Control),
+            ("/a\tb", Control),
+            ("/a b", Control),
+            ("/a\0", Control),
+            ("/a\\b", Backslash),
+            ("/a%5cb", Backslash),
+            ("/a%255cb", Backslash),
+            ("/a%25255Cb", Backslash),
+            ("/a%2500", Control),
+            ("/..", AboveRoot),
+            ("/../", AboveRoot),
+            ("/a/../../b", AboveRoot),
+            ("/%2e%2e/b", AboveRoot),
+            ("/open/..%2fadmin", HiddenDotSegment),
+            ("/open/%2e%2e%2fadmin", HiddenDotSegment),
+            ("/open/a%2F..", HiddenDotSegment),
+            ("/open/a%2F../b", HiddenDotSegment),
+            ("/open/a%2F.%2Fb", HiddenDotSegment),
+            ("/open/%252e%252e/admin", HiddenDotSegment),
+            ("/open/%25252E./admin", HiddenDotSegment),
+            ("/open/%252e%252e%252fadmin", HiddenDotSegment),
+            ("/open/..;/admin", HiddenDotSegment),
+            ("/open/..;x=y/admin", HiddenDotSegment),
+            ("/open/.;/admin", HiddenDotSegment),
+            ("/open/..%3b/admin", HiddenDotSegment),
+            ("/open/..%253Bx/admin", HiddenDotSegment),
+            ("/open/..;", HiddenDotSegment),
+            ("/open/..;a%2Fadmin", HiddenDotSegment),
+            ("/open/%c0%ae%c0%ae/admin", NotUtf8),
+            ("/caf%e9", NotUtf8),
+        ] {
+            assert_eq!(normalise(raw), Err(fault), "{raw}");
+            let status = if fault == NotUtf8 { 404 } else { 400 };
+            assert_eq!(fault.status(), status);
+        }
+        assert_eq!(normalise(b"/caf\xe9"), Err(NotUtf8));
+    }
+
+    #[test]
+    fn normal_paths_are_not_copied() {
+        for raw in ["/", "/a/b.c/~d-e_f", "/a:b@c;d=e", "/.well-known/openid-configuration", "/caf\u{e9}", ""] {
+            assert!(matches!(normalise(raw), Ok(Cow::Borrowed(_))), "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_do(raw in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = normalise(&raw);
+        }
+
+        /// What passes is a fixed point once escaped, has no dot or empty segments, and stays so however often it is
+        /// decoded.
+        #[test]
+        fn what_passes_is_normal(raw in "/([ab./;]|%2[EeFf5]|%[35][bBcC]|%25(25)?2[eEfF]|\u{e9}|%c3%a9|%20){0,12}") {
+            let Ok(normal) = normalise(&raw) else { return Ok(()) };
+            let escaped = crate::router::upstream_path::escape([&normal, "", ""]);
+            prop_assert_eq!(normalise(&*escaped), Ok(normal.clone()));
+            let mut seen = normal.into_owned();
+            for _ in 0..4 {
+                prop_assert!(seen.starts_with('/'));
+                let names: Vec<_> = seen.split('/').skip(1).map(|segment| segment.split(';').next().unwrap()).collect();
+                prop_assert!(!names.iter().any(|name| matches!(*name, "." | "..")), "{}", seen);
+                prop_assert!(!seen.contains('\\'));
+                seen = percent_encoding::percent_decode_str(&seen).decode_utf8_lossy().into_owned();
+            }
+        }
     }
 }

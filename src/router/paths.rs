@@ -1,7 +1,8 @@
 //! Candidates of one host by path.
 //!
-//! A radix tree over prefix paths and over the literal beginnings of regex paths: one walk along the request's path meets every prefix that
-//! matches and every regex that can. Where many regexes begin alike, a [`RegexSet`] tells in one pass which of them match.
+//! A radix tree over prefix paths and over the literal beginnings of regex paths: one walk along the request's path
+//! meets every prefix that matches and every regex that can. Where many regexes begin alike, a [`RegexSet`] tells in
+//! one pass which of them match.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Kong's priority of a candidate route.
 //!
-//! Kong packs it into 64 bits: number of attributes (3 bits), plain hosts (1), number of headers (8), regex path (1), regex priority
-//! (32), length of the prefix (19). Comparing the fields in that order is the same and cannot overflow.
+//! Kong packs it into 64 bits: number of attributes (3 bits), plain hosts (1), number of headers (8), regex path (1),
+//! regex priority (32), length of the prefix (19). Comparing the fields in that order is the same and cannot overflow.
 
 use crate::entity::Route;
 
