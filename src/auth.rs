@@ -5,13 +5,25 @@
 //! of authenticating. Plugins are plain functions over these values, without a socket.
 //! Must not know Pingora, storage engines, or where the configuration came from.
 
+pub mod anonymous;
 pub mod arguments;
+pub mod challenge;
 pub mod directory;
+pub mod identity;
 pub mod jwt;
+pub mod key_auth;
 pub mod plugin;
 pub mod reason;
 pub mod request;
+pub mod sources;
 pub mod state;
+#[cfg(test)]
+pub mod testing;
+pub mod trace;
+pub mod verified;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 pub use self::{
     directory::Directory,
@@ -20,3 +32,13 @@ pub use self::{
     request::{Client, Request, Scheme},
     state::{Authenticated, Principal, State, Verdict, Verification},
 };
+
+use crate::diagnostic::Diagnostic;
+
+/// Types a plugin's configuration that has passed its table.
+///
+/// # Errors
+/// When it has not.
+pub fn config<T: DeserializeOwned>(config: &Map<String, Value>) -> Result<T, Diagnostic> {
+    T::deserialize(config).map_err(|fault| Diagnostic::error("schema", "config", fault.to_string()))
+}

@@ -3,24 +3,32 @@
 //! A new plugin is one file with its table under `plugins/tables`, one file that implements `auth::Plugin`, and one line here.
 //! Must not know snapshots or Pingora.
 
+pub mod request_termination;
 pub mod tables;
 
 use std::sync::Arc;
 
 use crate::auth;
+use crate::auth::jwt::{self, Jwt};
+use crate::auth::key_auth::KeyAuth;
+use crate::auth::verified::Verified;
 use crate::diagnostic::Diagnostic;
 use crate::entity;
+
+use self::request_termination::RequestTermination;
 
 /// What outlives a snapshot and is lent to plugins when they are compiled.
 #[derive(Clone, Debug)]
 pub struct Registries {
     /// Longest token that is looked at, in bytes.
     pub token_limit: usize,
+    /// Signatures of tokens that were verified before.
+    pub verified: Arc<Verified>,
 }
 
 impl Default for Registries {
     fn default() -> Self {
-        Self { token_limit: 16 * 1024 }
+        Self { token_limit: 16 * 1024, verified: Arc::default() }
     }
 }
 
@@ -39,7 +47,38 @@ pub struct Registered {
 }
 
 /// Every supported plugin.
-pub static PLUGINS: &[Registered] = &[];
+pub static PLUGINS: &[Registered] = &[
+    Registered {
+        name: "jwt",
+        priority: 1450,
+        authenticates: true,
+        compile: |plugin, registries| {
+            let lent = jwt::Lent { token_limit: registries.token_limit, verified: registries.verified.clone() };
+            compiled(Jwt::compile(&plugin.config, lent))
+        },
+    },
+    Registered {
+        name: "key-auth",
+        priority: 1250,
+        authenticates: true,
+        compile: |plugin, _| compiled(KeyAuth::compile(&plugin.config)),
+    },
+    Registered {
+        name: "request-termination",
+        priority: 2,
+        authenticates: false,
+        compile: |plugin, _| compiled(RequestTermination::compile(&plugin.config)),
+    },
+];
+
+fn compiled<P: auth::Plugin + 'static>(
+    plugin: Result<P, Diagnostic>,
+) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>> {
+    match plugin {
+        Ok(plugin) => Ok(Arc::new(plugin)),
+        Err(fault) => Err(vec![fault]),
+    }
+}
 
 /// The plugin of a name.
 pub fn find(name: &str) -> Option<&'static Registered> {

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::jwt::{CredentialKey, prepare_key};
 use crate::diagnostic::Diagnostic;
 use crate::entity::{ById, Consumer, Dataset, JwtSecret, KeyAuthCredential, Oauth2Credential};
-use crate::jose::VerificationKey;
+use crate::jose::KeyFault;
 use crate::shared_table::{KeyOf, SharedTable};
 
 /// A JWT credential with its key prepared.
 #[derive(Debug)]
 pub struct JwtCredential {
     pub entity: Arc<JwtSecret>,
-    /// `None` when the key cannot be used: the credential loads with a warning and authenticates nobody.
-    pub key: Option<VerificationKey>,
+    /// A fault when the key cannot be used: the credential loads with a warning and authenticates nobody.
+    pub key: Result<CredentialKey, KeyFault>,
 }
 
 /// Index by the credential's own key (`key`, `client_id`).
@@ -133,26 +134,16 @@ impl Directory {
         if entity.key.is_empty() {
             return;
         }
-        // An HMAC key of no bytes is one that everybody knows.
-        let prepared = if entity.secret.is_empty() && entity.algorithm.name().starts_with("HS") {
-            Err(crate::jose::KeyFault::NotAKey)
-        } else {
-            super::jwt::prepare_key(&entity)
-        };
-        let key = match prepared {
-            Ok(key) => Some(key),
-            Err(fault) => {
-                diagnostics.push(
-                    Diagnostic::warning(
-                        "unusable-key",
-                        format!("jwt_secrets.{}", entity.id),
-                        format!("the credential cannot authenticate anyone: {fault}"),
-                    )
-                    .help("replace rsa_public_key with the PEM public key that belongs to the algorithm"),
-                );
-                None
-            }
-        };
+        let key = prepare_key(&entity);
+        if let Err(fault) = &key {
+            let finding = format!("the credential cannot authenticate anyone: {fault}");
+            let help = match fault {
+                KeyFault::EmptySecret => "give it a secret of at least 32 random bytes",
+                _ => "replace rsa_public_key with the PEM public key that belongs to the algorithm",
+            };
+            diagnostics
+                .push(Diagnostic::warning("unusable-key", format!("jwt_secrets.{}", entity.id), finding).help(help));
+        }
         self.jwt.insert(Arc::new(JwtCredential { entity, key }));
     }
 

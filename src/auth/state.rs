@@ -71,7 +71,7 @@ pub struct State {
     pub verification: Option<Verification>,
     /// Keyed fingerprint input: the credential as it was presented; never logged itself.
     pub token: Option<Box<str>>,
-    /// Issuer and key id of a verified or refused token, for the log.
+    /// Issuer and key id of a refused token, and of one that no credential stands for, for the log.
     pub issuer: Option<Arc<str>>,
     pub key_id: Option<Box<str>>,
     /// Headers of the request that are set towards the service.
@@ -112,6 +112,7 @@ impl State {
     /// Records a verified credential, in place of whoever was there before.
     pub(in crate::auth) fn authenticate(&mut self, consumer: Option<Arc<Consumer>>, credential: Option<Box<str>>) {
         self.verdict = Some(Verdict::Allowed);
+        self.fallback = None;
         self.authenticated = Some(Authenticated::new(Principal::Authenticated { consumer, credential }));
     }
 
