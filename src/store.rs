@@ -9,6 +9,7 @@ mod changes;
 mod collection;
 mod read;
 mod sql;
+pub mod tokens;
 mod write;
 
 #[cfg(test)]

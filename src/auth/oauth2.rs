@@ -24,6 +24,7 @@ pub use self::{
     config::{Config, Pkce},
     store::TokenStore,
 };
+use super::anonymous::Anonymous;
 use super::arguments::Arguments;
 use super::{Flow, Plugin, Request, Scheme, State, Wants};
 use crate::diagnostic::Diagnostic;
@@ -41,6 +42,7 @@ pub struct Shared {
 pub struct Oauth2 {
     id: Uuid,
     config: Config,
+    anonymous: Anonymous,
     header: HeaderName,
     shared: Shared,
 }
@@ -81,6 +83,7 @@ impl Oauth2 {
         Ok(Self {
             id: plugin.id,
             header: header.map_err(|_| fault("auth_header_name", "not a header name".into()))?,
+            anonymous: Anonymous::new(config.anonymous.clone()),
             config,
             shared: shared.clone(),
         })

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::store::{Digest, Token};
 use super::{Oauth2, reply};
 use crate::auth::arguments::{Argument, Arguments, body_without_arguments, without_arguments};
+use crate::auth::trace::NoTrace;
 use crate::auth::{Flow, Reason, Rejection, Request, State, Verification};
 
 const SCOPE: HeaderName = HeaderName::from_static("x-authenticated-scope");
@@ -21,14 +22,14 @@ struct Presented {
 
 impl Oauth2 {
     pub(super) fn verify<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State) -> Flow<'a> {
-        if self.config.anonymous.is_some() && state.has_credential() {
+        if self.anonymous.steps_back(state) {
             return Flow::Next;
         }
         let started = Instant::now();
         let presented = self.presented_token(request);
         let Some(presented) = presented else {
             let refused = reply::missing_token(self.config.realm.as_deref());
-            return self.refuse(request, state, refused).into();
+            return self.anonymous.settle(Err(refused), request, state, &mut NoTrace).into();
         };
         state.token = Some(presented.token.as_str().into());
         let digest = Digest::of(&presented.token);
@@ -60,10 +61,9 @@ impl Oauth2 {
             valid: result.is_ok(),
         });
         match result {
-            Ok(()) => Ok(()),
             // A global token where none is taken is refused in OR mode too.
             Err(refused) if refused.reason == Reason::ClaimRule => Err(refused),
-            Err(refused) => self.refuse(request, state, refused),
+            settled => self.anonymous.settle(settled, request, state, &mut NoTrace),
         }
     }
 
@@ -105,16 +105,6 @@ impl Oauth2 {
         }
         state.authenticate(Some(consumer.clone()), Some(credential.client_id.clone()));
         Ok(())
-    }
-
-    /// The anonymous consumer where one is configured, else the refusal.
-    fn refuse(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        refused: Box<Rejection>,
-    ) -> Result<(), Box<Rejection>> {
-        crate::auth::anonymous::fall_back(self.config.anonymous.as_deref(), request, state, refused)
     }
 
     fn presented_token(&self, request: &Request<'_>) -> Option<Presented> {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// SHA-256 of a token or code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Digest(#[serde(with = "base64url")] pub [u8; 32]);
 
 impl Digest {
     pub fn of(token: &str) -> Self {
@@ -20,8 +21,26 @@ impl Digest {
     }
 }
 
+/// A digest as text, in files.
+mod base64url {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        let bytes = URL_SAFE_NO_PAD.decode(&*text).map_err(D::Error::custom)?;
+        bytes.try_into().map_err(|_| D::Error::custom("expected 32 bytes"))
+    }
+}
+
 /// An issued token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     pub id: Uuid,
     pub access: Digest,
@@ -55,7 +74,7 @@ impl Token {
 }
 
 /// An authorization code that was handed out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     pub digest: Digest,
     pub credential: Uuid,

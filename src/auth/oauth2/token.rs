@@ -319,5 +319,5 @@ pub(super) fn seconds(now: u64, later: u64) -> u64 {
 
 /// 32 letters and digits, as Kong's tokens: 190 bits.
 pub(super) fn random_token() -> String {
-    crate::schema::random_string()
+    crate::schema::random::token()
 }
