@@ -6,8 +6,8 @@
 //! Must not know how entities are stored, read from files, or served.
 
 mod dataset;
-mod text;
 pub mod tables;
+mod text;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -3,7 +3,11 @@
 use serde::{Serialize, Serializer};
 
 /// A whole number without a fraction, as clients sent it and Kong answers.
-#[expect(clippy::cast_possible_truncation, clippy::trivially_copy_pass_by_ref, reason = "exact below 2^53; serde passes references")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "exact below 2^53; serde passes references"
+)]
 pub(super) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
         (*value as i64).serialize(serializer)

@@ -14,8 +14,9 @@ use std::sync::LazyLock;
 use crate::schema::typedefs::protocols_http;
 use crate::schema::{Cross, Def, Field, Table, foreign};
 
-static TABLES: LazyLock<[Table; 5]> =
-    LazyLock::new(|| [jwt::table(), key_auth::table(), oauth2::table(), openid_connect::table(), request_termination::table()]);
+static TABLES: LazyLock<[Table; 5]> = LazyLock::new(|| {
+    [jwt::table(), key_auth::table(), oauth2::table(), openid_connect::table(), request_termination::table()]
+});
 
 /// The table of a plugin.
 pub fn plugin_table(name: &str) -> Option<&'static Table> {

@@ -23,10 +23,20 @@ pub enum Check {
     LengthAtMost(usize),
     StartsWith(&'static str),
     /// The text must not hold `part`.
-    Without { part: &'static str, fault: &'static str },
+    Without {
+        part: &'static str,
+        fault: &'static str,
+    },
     /// `pattern` is the Lua pattern that `accepts` stands for: clients see it in the schema.
-    Match { pattern: &'static str, accepts: fn(&str) -> bool },
-    MatchAny { patterns: &'static [&'static str], accepts: fn(&str) -> bool, fault: &'static str },
+    Match {
+        pattern: &'static str,
+        accepts: fn(&str) -> bool,
+    },
+    MatchAny {
+        patterns: &'static [&'static str],
+        accepts: fn(&str) -> bool,
+        fault: &'static str,
+    },
     Contains(&'static str),
     Custom(Validator),
     ExclusiveSubsets(&'static [&'static [&'static str]]),
@@ -60,13 +70,19 @@ impl Check {
         match self {
             Self::Not(other) => fail_if(text == *other, || format!("value must not be {other}")),
             Self::NotTrue => fail_if(value.as_bool() == Some(true), || "value must not be true".to_owned()),
-            Self::OneOf(options) => fail_if(!options.contains(&text), || format!("expected one of: {}", options.join(", "))),
+            Self::OneOf(options) => {
+                fail_if(!options.contains(&text), || format!("expected one of: {}", options.join(", ")))
+            }
             Self::OneOfIntegers(options) => fail_if(!value.as_i64().is_some_and(|n| options.contains(&n)), || {
                 let options: Vec<_> = options.iter().map(ToString::to_string).collect();
                 format!("expected one of: {}", options.join(", "))
             }),
-            Self::Above(limit) => fail_if(!value.as_f64().is_some_and(|n| n > *limit), || format!("value must be greater than {limit}")),
-            Self::Timestamp => fail_if(!value.as_f64().is_some_and(|n| n > 0.0), || "expected a valid timestamp".to_owned()),
+            Self::Above(limit) => {
+                fail_if(!value.as_f64().is_some_and(|n| n > *limit), || format!("value must be greater than {limit}"))
+            }
+            Self::Timestamp => {
+                fail_if(!value.as_f64().is_some_and(|n| n > 0.0), || "expected a valid timestamp".to_owned())
+            }
             Self::Uuid => fail_if(!is_uuid(text), || "expected a valid UUID".to_owned()),
             Self::Between(low, high) => fail_if(!value.as_f64().is_some_and(|n| n >= *low && n <= *high), || {
                 format!("value should be between {low} and {high}")
@@ -149,7 +165,10 @@ mod tests {
         assert_eq!(fault(&Check::LengthAtMost(1), &json!({"a": 1, "b": 2})), "length must be at most 1");
         assert_eq!(fault(&Check::StartsWith("/"), &json!("x")), "should start with: /");
         assert_eq!(fault(&Check::Uuid, &json!("x")), "expected a valid UUID");
-        assert_eq!(fault(&Check::Uuid, &json!("urn:uuid:00000000-0000-4000-8000-000000000001")), "expected a valid UUID");
+        assert_eq!(
+            fault(&Check::Uuid, &json!("urn:uuid:00000000-0000-4000-8000-000000000001")),
+            "expected a valid UUID"
+        );
         assert_eq!(fault(&Check::Contains("exp"), &json!(["nbf"])), "expected to contain: exp");
         assert_eq!(fault(&Check::Timestamp, &json!(0)), "expected a valid timestamp");
         assert!(Check::Uuid.run(&json!("00000000-0000-4000-8000-00000000000F")).is_ok());

@@ -15,11 +15,23 @@ pub enum Cross {
     Distinct(&'static [&'static str]),
     AllOrNone(&'static [&'static str]),
     /// When the first field matches, so must the second.
-    Conditional { if_field: &'static str, if_match: Matcher, then_field: &'static str, then_match: Matcher, fault: Option<&'static str> },
+    Conditional {
+        if_field: &'static str,
+        if_match: Matcher,
+        then_field: &'static str,
+        then_match: Matcher,
+        fault: Option<&'static str>,
+    },
     /// For the first case whose matcher fits, one of its fields must be set. `%s` in the fault stands for the fields.
-    ConditionalAtLeastOneOf { if_field: &'static str, cases: &'static [(Matcher, &'static [&'static str], &'static str)] },
+    ConditionalAtLeastOneOf {
+        if_field: &'static str,
+        cases: &'static [(Matcher, &'static [&'static str], &'static str)],
+    },
     /// Runs only when none of `fields` has a fault of its own.
-    Custom { fields: &'static [&'static str], check: fn(&Document, Now) -> Result<(), String> },
+    Custom {
+        fields: &'static [&'static str],
+        check: fn(&Document, Now) -> Result<(), String>,
+    },
 }
 
 /// A condition on one field of a conditional check.
@@ -59,14 +71,18 @@ fn is_set(value: &Value) -> bool {
 impl Matcher {
     fn fault(&self, value: &Value) -> Option<String> {
         use super::Check;
-        let each = |accept: &dyn Fn(&str) -> bool| value.as_array().into_iter().flatten().all(|item| item.as_str().is_some_and(accept));
+        let each = |accept: &dyn Fn(&str) -> bool| {
+            value.as_array().into_iter().flatten().all(|item| item.as_str().is_some_and(accept))
+        };
         if value.is_null() {
             return matches!(self, Self::Required).then(|| "required field missing".to_owned());
         }
         match self {
             Self::Required => None,
             Self::Null => Some("value must be null".to_owned()),
-            Self::Is(text) => (value.as_str() != Some(text)).then(|| format!("invalid value: {}", value.as_str().unwrap_or_default())),
+            Self::Is(text) => {
+                (value.as_str() != Some(text)).then(|| format!("invalid value: {}", value.as_str().unwrap_or_default()))
+            }
             Self::OneOf(options) => Check::OneOf(options).run(value).err(),
             Self::NotOneOf(options) => value
                 .as_str()
@@ -98,11 +114,15 @@ impl Cross {
             Self::AtLeastOneOf(fields) => {
                 if !any_set(document, fields) {
                     let when = if cx.updating { "when updating, " } else { "" };
-                    put_entity(faults, format!("{when}at least one of these fields must be non-empty: {}", quoted(fields)));
+                    put_entity(
+                        faults,
+                        format!("{when}at least one of these fields must be non-empty: {}", quoted(fields)),
+                    );
                 }
             }
             Self::Distinct(fields) => {
-                let values: Vec<&Value> = fields.iter().map(|field| at(document, field)).filter(|value| is_set(value)).collect();
+                let values: Vec<&Value> =
+                    fields.iter().map(|field| at(document, field)).filter(|value| is_set(value)).collect();
                 if values.iter().enumerate().any(|(n, value)| values.iter().skip(n + 1).any(|other| value == other)) {
                     put_entity(faults, format!("values of these fields must be distinct: {}", quoted(fields)));
                 }
@@ -122,7 +142,10 @@ impl Cross {
                 }
                 if let Some(words) = then_match.fault(value) {
                     put(faults, then_field, Value::String(words));
-                    let words = fault.map_or_else(|| format!("failed conditional validation given value of field '{if_field}'"), str::to_owned);
+                    let words = fault.map_or_else(
+                        || format!("failed conditional validation given value of field '{if_field}'"),
+                        str::to_owned,
+                    );
                     put_entity(faults, words);
                 }
             }
@@ -135,7 +158,10 @@ impl Cross {
                 }
             }
             Self::Custom { fields, check } => {
-                if fields.iter().any(|field| faults.contains_key(*field) || at(document, field).as_str().is_some_and(is_reference)) {
+                if fields
+                    .iter()
+                    .any(|field| faults.contains_key(*field) || at(document, field).as_str().is_some_and(is_reference))
+                {
                     return;
                 }
                 if let Err(words) = check(document, cx.now) {
@@ -153,5 +179,6 @@ fn any_set(document: &Document, fields: &[&str]) -> bool {
 /// The fault when some of the fields are set and some are not.
 pub(super) fn all_or_none(document: &Document, fields: &[&str]) -> Option<String> {
     let given = fields.iter().filter(|field| is_set(at(document, field))).count();
-    (given != 0 && given != fields.len()).then(|| format!("all or none of these fields must be set: {}", quoted(fields)))
+    (given != 0 && given != fields.len())
+        .then(|| format!("all or none of these fields must be set: {}", quoted(fields)))
 }

@@ -16,10 +16,16 @@ pub enum Type {
     Array(Box<Def>),
     /// An array without duplicates; they are dropped.
     Set(Box<Def>),
-    Map { keys: Box<Def>, values: Box<Def> },
+    Map {
+        keys: Box<Def>,
+        values: Box<Def>,
+    },
     Record(Box<Record>),
     /// `{"id": uuid}`.
-    Foreign { reference: &'static str, on_delete: OnDelete },
+    Foreign {
+        reference: &'static str,
+        on_delete: OnDelete,
+    },
     /// Anything.
     Any,
 }
@@ -236,7 +242,9 @@ impl Def {
             (None | Some(Value::Null), Some(Auto::CreatedAt)) => self.time(cx),
             (None, Some(Auto::Uuid)) => uuid_value(random::uuid()),
             (None, Some(Auto::Token)) => Value::String(random::token()),
-            (Some(Value::Null), None) if cx.null_is_default && !self.required => self.default.clone().unwrap_or_default(),
+            (Some(Value::Null), None) if cx.null_is_default && !self.required => {
+                self.default.clone().unwrap_or_default()
+            }
             (Some(value), _) => value,
             (None, None) => match (&self.default, &self.kind) {
                 (Some(default), _) => default.clone(),

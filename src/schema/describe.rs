@@ -83,9 +83,12 @@ fn describe(def: &Def) -> Document {
     if def.null_only {
         put("eq", Value::Null);
     }
-    for (name, on) in
-        [("required", def.required), ("unique", def.unique), ("referenceable", def.referenceable), ("encrypted", def.encrypted)]
-    {
+    for (name, on) in [
+        ("required", def.required),
+        ("unique", def.unique),
+        ("referenceable", def.referenceable),
+        ("encrypted", def.encrypted),
+    ] {
         if on {
             put(name, true.into());
         }
@@ -145,7 +148,10 @@ fn describe_cross(cross: &Cross) -> Value {
         Cross::ConditionalAtLeastOneOf { if_field, cases } => {
             let mut out = Document::new();
             out.insert("if_field".to_owned(), json!(if_field));
-            let names = [("if_match", "then_at_least_one_of", "then_err"), ("else_match", "else_then_at_least_one_of", "else_then_err")];
+            let names = [
+                ("if_match", "then_at_least_one_of", "then_err"),
+                ("else_match", "else_then_at_least_one_of", "else_then_err"),
+            ];
             for ((matcher, fields, fault), (on, then, words)) in cases.iter().zip(names) {
                 out.insert(on.to_owned(), describe_matcher(matcher));
                 out.insert(then.to_owned(), json!(fields));

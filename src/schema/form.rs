@@ -183,7 +183,10 @@ mod tests {
             form(&[("name", "123"), ("count", "5"), ("ratio", "1.5"), ("on", "true"), ("other", "true")]),
             json!({"name": "123", "count": 5, "ratio": 1.5, "on": true, "other": "true"})
         );
-        assert_eq!(form(&[("name", ""), ("count", "x"), ("on", "yes")]), json!({"name": null, "count": "x", "on": "yes"}));
+        assert_eq!(
+            form(&[("name", ""), ("count", "x"), ("on", "yes")]),
+            json!({"name": null, "count": "x", "on": "yes"})
+        );
     }
 
     #[test]

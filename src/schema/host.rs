@@ -90,7 +90,9 @@ fn parse_ipv6(text: &str) -> Result<Address, HostFault> {
 
 fn parse_name(text: &str) -> Result<Address, HostFault> {
     let (name, after) = match text.rsplit_once(':') {
-        Some((name, digits)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port(digits)?)),
+        Some((name, digits)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (name, Some(port(digits)?))
+        }
         _ => (text, None),
     };
     // A trailing dot marks a fully qualified name.
@@ -139,7 +141,17 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for name in ["hello..example.com", "hello-.example.com", ".example", "example:", "mock;bin", "a/b", "a b", "", "http://x"] {
+        for name in [
+            "hello..example.com",
+            "hello-.example.com",
+            ".example",
+            "example:",
+            "mock;bin",
+            "a/b",
+            "a b",
+            "",
+            "http://x",
+        ] {
             assert!(matches!(parse(name), Err(HostFault::Name)), "{name}");
         }
         assert_eq!(parse("example.com:1000000"), Err(HostFault::Port));

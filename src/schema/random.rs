@@ -23,7 +23,9 @@ fn take<const N: usize>() -> [u8; N] {
             if aws_lc_rs::rand::fill(&mut block.bytes).is_err() {
                 // The generator of aws-lc does not fail once the process runs; a v4 id draws from the kernel, and aborts if it cannot.
                 let mut out = [0; N];
-                for (byte, random) in out.iter_mut().zip(std::iter::repeat_with(Uuid::new_v4).flat_map(Uuid::into_bytes)) {
+                for (byte, random) in
+                    out.iter_mut().zip(std::iter::repeat_with(Uuid::new_v4).flat_map(Uuid::into_bytes))
+                {
                     *byte = random;
                 }
                 return out;

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::host::{self, HostFault, Kind};
-use super::{Auto, Check, Cross, Def, Field, array, integer, map, number, path as paths, record_with, set, string, url as urls};
+use super::{
+    Auto, Check, Cross, Def, Field, array, integer, map, number, path as paths, record_with, set, string, url as urls,
+};
 
 /// The largest timeout in milliseconds: 2^31 − 2.
 const LONGEST: f64 = 2_147_483_646.0;
@@ -128,7 +130,9 @@ pub fn wildcard_host() -> Def {
         let name = text(value);
         match name.find('*') {
             None => check_server_name(name),
-            Some(at) if at != 0 && at + 1 != name.len() => Err("wildcard must be leftmost or rightmost character".to_owned()),
+            Some(at) if at != 0 && at + 1 != name.len() => {
+                Err("wildcard must be leftmost or rightmost character".to_owned())
+            }
             Some(_) if name.matches('*').count() > 1 => Err("only one wildcard must be specified".to_owned()),
             Some(_) => check_server_name(&name.replace('*', "wildcard")),
         }
@@ -171,7 +175,10 @@ pub fn cookie_name() -> Def {
 }
 
 pub fn methods() -> Def {
-    set(string().check(Check::Match { pattern: "^%u+$", accepts: |method| method.bytes().all(|byte| byte.is_ascii_uppercase()) }))
+    set(string().check(Check::Match {
+        pattern: "^%u+$",
+        accepts: |method| method.bytes().all(|byte| byte.is_ascii_uppercase()),
+    }))
 }
 
 /// Hosts a route matches: `name[:port]`, with at most one `*` as the first or last label.
@@ -228,5 +235,8 @@ pub fn endpoints() -> Def {
         }
         Err(format!("invalid ip or cidr range: '{text}'"))
     });
-    set(record_with(vec![Field::new("ip", address), Field::new("port", port())], vec![Cross::AtLeastOneOf(&["ip", "port"])]))
+    set(record_with(
+        vec![Field::new("ip", address), Field::new("port", port())],
+        vec![Cross::AtLeastOneOf(&["ip", "port"])],
+    ))
 }

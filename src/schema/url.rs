@@ -17,7 +17,8 @@ pub fn split(url: &str) -> Parts<'_> {
     let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let (rest, fragment) = url.split_once('#').map_or((url, None), |(rest, fragment)| (rest, Some(fragment)));
     let is_scheme = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
     };
     let (scheme, rest) = match rest.split_once(':') {
         Some((scheme, after)) if is_scheme(scheme) => (Some(scheme), after),
@@ -76,9 +77,18 @@ mod tests {
     fn urls_are_taken_apart() {
         assert_eq!(
             split("https://user@h.example:444/z/y?q=/#f"),
-            Parts { scheme: Some("https"), host: Some("h.example"), port: Some("444"), path: Some("/z/y"), fragment: Some("f") }
+            Parts {
+                scheme: Some("https"),
+                host: Some("h.example"),
+                port: Some("444"),
+                path: Some("/z/y"),
+                fragment: Some("f")
+            }
         );
-        assert_eq!(split("http://[::1]:80"), Parts { scheme: Some("http"), host: Some("::1"), port: Some("80"), ..Parts::default() });
+        assert_eq!(
+            split("http://[::1]:80"),
+            Parts { scheme: Some("http"), host: Some("::1"), port: Some("80"), ..Parts::default() }
+        );
         assert_eq!(split("http://h?x=1"), Parts { scheme: Some("http"), host: Some("h"), ..Parts::default() });
         assert_eq!(split("foo"), Parts { path: Some("foo"), ..Parts::default() });
     }

@@ -47,7 +47,10 @@ impl Violations {
                     parts.extend(sorted(members).map(|(member, fault)| format!("{name}.{member}: {}", lua(fault))));
                 }
                 Value::Array(items) => parts.extend(
-                    (1..).zip(items).filter(|(_, fault)| !fault.is_null()).map(|(at, fault)| format!("{name}.{at}: {}", lua(fault))),
+                    (1..)
+                        .zip(items)
+                        .filter(|(_, fault)| !fault.is_null())
+                        .map(|(at, fault)| format!("{name}.{at}: {}", lua(fault))),
                 ),
                 fault => parts.push(format!("{name}: {}", lua(fault))),
             }
@@ -149,7 +152,11 @@ fn pretty(value: &Value, depth: usize, out: &mut String) {
                 let separator = if at == 0 { "" } else { ",\n" };
                 let bare = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                     && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                let _ = if bare { write!(out, "{separator}{indent}{name} = ") } else { write!(out, "{separator}{indent}[\"{name}\"] = ") };
+                let _ = if bare {
+                    write!(out, "{separator}{indent}{name} = ")
+                } else {
+                    write!(out, "{separator}{indent}[\"{name}\"] = ")
+                };
                 pretty(member, depth + 1, out);
             }
             let _ = write!(out, "\n{}}}", "  ".repeat(depth));
@@ -217,7 +224,9 @@ mod tests {
 
     #[test]
     fn flattening_names_every_place() {
-        let tree = violations(json!({"config": {"foo": "unknown field", "@entity": ["x"]}, "tags": [null, "bad"], "@entity": ["e"]}));
+        let tree = violations(
+            json!({"config": {"foo": "unknown field", "@entity": ["x"]}, "tags": [null, "bad"], "@entity": ["e"]}),
+        );
         assert_eq!(
             tree.flatten(),
             [("config.foo", "unknown field"), ("config.@entity", "x"), ("tags.2", "bad"), ("@entity", "e")]

@@ -54,12 +54,8 @@ impl Oauth2 {
         started: Instant,
     ) -> Result<(), Box<Rejection>> {
         let result = self.accept(request, state, presented, token);
-        state.verification = Some(Verification {
-            algorithm: "opaque",
-            took: started.elapsed(),
-            cached: false,
-            valid: result.is_ok(),
-        });
+        state.verification =
+            Some(Verification { algorithm: "opaque", took: started.elapsed(), cached: false, valid: result.is_ok() });
         match result {
             // A global token where none is taken is refused in OR mode too.
             Err(refused) if refused.reason == Reason::ClaimRule => Err(refused),
@@ -75,8 +71,7 @@ impl Oauth2 {
         token: Option<Arc<Token>>,
     ) -> Result<(), Box<Rejection>> {
         let realm = self.config.realm.as_deref();
-        let invalid =
-            |reason| reply::invalid_token(realm, reason, "The access token is invalid or has expired");
+        let invalid = |reason| reply::invalid_token(realm, reason, "The access token is invalid or has expired");
         let token = token.ok_or_else(|| invalid(Reason::OpaqueUnknown))?;
         let global = self.config.global_credentials.unwrap_or(false);
         match token.service {

@@ -187,7 +187,8 @@ fn with_parameters(uri: &str, members: Vec<(String, Value)>, in_fragment: bool) 
         pairs.push((name, value));
     }
     pairs.sort();
-    let encoded: Vec<String> = pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+    let encoded: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
     let encoded = encoded.join("&");
     match (in_fragment, query) {
         (false, _) => format!("{base}?{encoded}"),

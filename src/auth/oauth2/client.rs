@@ -38,7 +38,8 @@ impl Default for Clients {
     fn default() -> Self {
         // Without random numbers no TLS handshake would work either; a fixed key then only makes the cache predictable.
         let rng = aws_lc_rs::rand::SystemRandom::new();
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rng).unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0]));
+        let key =
+            hmac::Key::generate(hmac::HMAC_SHA256, &rng).unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0]));
         Self { failures: Rate::new(Duration::from_secs(60)), verified: Cache::new(10_000), key }
     }
 }

@@ -61,12 +61,23 @@ pub fn endpoint_reply(reason: Reason, status: StatusCode, members: Map<String, V
 }
 
 /// A refusal with the same error in body and challenge (RFC 6750 section 3).
-fn challenged(status: StatusCode, reason: Reason, realm: Option<&str>, error: &str, description: &str) -> Box<Rejection> {
+fn challenged(
+    status: StatusCode,
+    reason: Reason,
+    realm: Option<&str>,
+    error: &str,
+    description: &str,
+) -> Box<Rejection> {
     let members: Map<String, Value> =
         [("error".into(), error.into()), ("error_description".into(), description.into())].into_iter().collect();
     let shown = (error != "invalid_request").then_some((error, description));
-    Box::new(Rejection { reason, status, body: Body::Json(Value::Object(members).to_string().into()), headers: Vec::new() })
-        .header(WWW_AUTHENTICATE, challenge(realm, shown))
+    Box::new(Rejection {
+        reason,
+        status,
+        body: Body::Json(Value::Object(members).to_string().into()),
+        headers: Vec::new(),
+    })
+    .header(WWW_AUTHENTICATE, challenge(realm, shown))
 }
 
 /// A `Bearer` challenge.

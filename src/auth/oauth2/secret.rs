@@ -1,7 +1,7 @@
 //! Client secrets: plain, or hashed in PHC format.
 //!
 //! Kong writes `$pbkdf2-sha512$i=10000,l=32$salt$hash`; argon2 strings are read as well. Hashes are slow on purpose: they are
-//! verified off the serving threads, and a success is remembered under a keyed digest of the secret.
+//! verified off the serving threads. They are written by the table of `oauth2_credentials`.
 
 use std::num::NonZeroU32;
 
@@ -11,25 +11,10 @@ use aws_lc_rs::pbkdf2;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// Rounds and length that Kong writes.
+/// Rounds that Kong's hashes take.
 const ROUNDS: u32 = 10_000;
-const LENGTH: usize = 32;
 /// More would let a configuration stall the gateway.
 const MOST_ROUNDS: u32 = 1_000_000;
-
-/// Hashes a secret as Kong does (`hash_secret`).
-///
-/// # Errors
-/// When the system has no random numbers.
-pub fn hash(secret: &str) -> Result<String, aws_lc_rs::error::Unspecified> {
-    let mut salt = [0; 16];
-    aws_lc_rs::rand::fill(&mut salt)?;
-    let rounds = NonZeroU32::new(ROUNDS).unwrap_or(NonZeroU32::MIN);
-    let mut out = [0; LENGTH];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, rounds, &salt, secret.as_bytes(), &mut out);
-    let (salt, out) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(out));
-    Ok(format!("$pbkdf2-sha512$i={ROUNDS},l={LENGTH}${salt}${out}"))
-}
 
 /// Whether this is a hash and not a plain secret.
 pub fn is_hash(stored: &str) -> bool {
@@ -55,7 +40,7 @@ pub fn verify_plain(stored: &str, secret: &str) -> bool {
 /// As much work as [`verify_hash`]: a failure takes as long whether the client exists or not.
 pub fn verify_nothing(secret: &str) {
     let rounds = NonZeroU32::new(ROUNDS).unwrap_or(NonZeroU32::MIN);
-    let mut out = [0; LENGTH];
+    let mut out = [0; 32];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, rounds, &[0; 16], secret.as_bytes(), &mut out);
     std::hint::black_box(out);
 }
@@ -75,9 +60,8 @@ mod tests {
 
     #[test]
     fn a_hash_verifies_its_secret_alone() {
-        let stored = hash("s2").unwrap();
-        assert!(stored.starts_with("$pbkdf2-sha512$i=10000,l=32$"));
-        assert!(is_hash(&stored) && verify_hash(&stored, "s2") && !verify_hash(&stored, "s3"));
+        let stored = "$pbkdf2-sha512$i=10000,l=32$AAECAwQFBgcICQoLDA0ODw$+N2Gk+D0xYA7PuI4LmxAZrFPh9yQUmyz8AqtiCXrDn8";
+        assert!(is_hash(stored) && verify_hash(stored, "s2") && !verify_hash(stored, "s3"));
         assert!(!verify_hash("$pbkdf2-sha512$i=10000,l=32$$", ""));
         assert!(!verify_hash("$pbkdf2-sha512$i=4000000000,l=32$AAAA$AAAAAAAAAAAAAAAAAAAAAA", "x"));
     }

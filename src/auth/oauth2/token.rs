@@ -122,7 +122,9 @@ impl Oauth2 {
             "client_credentials" => self.client_credentials(request, arguments, client).await,
             // A grant that got here has a client: it was found with its redirect URIs.
             _ => match client {
-                Some(client) if grant == "authorization_code" => self.authorization_code(request, arguments, client).await,
+                Some(client) if grant == "authorization_code" => {
+                    self.authorization_code(request, arguments, client).await
+                }
                 Some(client) if grant == "password" => self.password(request, arguments, client).await,
                 Some(client) => self.refresh(request, arguments, client).await,
                 None => Err(Fault::client().into()),
@@ -178,9 +180,8 @@ impl Oauth2 {
         };
         let service = self.bound_service(request);
         let global = self.config.global_credentials.unwrap_or(false);
-        let mine = code.credential == client.id
-            && (global || code.service == service)
-            && (!global || code.plugin == self.id);
+        let mine =
+            code.credential == client.id && (global || code.service == service) && (!global || code.plugin == self.id);
         if !mine {
             return Err(invalid());
         }
@@ -222,7 +223,8 @@ impl Oauth2 {
         if !(43..=128).contains(&verifier.len()) {
             return invalid("code_verifier must be between 43 and 128 characters");
         }
-        let computed = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, Digest::of(verifier).0);
+        let computed =
+            base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, Digest::of(verifier).0);
         match code.challenge.as_deref().is_some_and(|challenge| super::secret::verify_plain(challenge, &computed)) {
             true => Ok(()),
             false => Err(Fault::new("invalid_grant", "Invalid code")),
@@ -242,7 +244,8 @@ impl Oauth2 {
         let service = self.bound_service(request);
         let global = self.config.global_credentials.unwrap_or(false);
         let old = tokens.by_refresh(&refresh).await?;
-        let old = old.filter(|old| (global || old.service == service) && !old.is_purged(request.now)).ok_or_else(invalid)?;
+        let old =
+            old.filter(|old| (global || old.service == service) && !old.is_purged(request.now)).ok_or_else(invalid)?;
         if old.credential != client.id {
             return Err(Fault::client().into());
         }
@@ -319,5 +322,5 @@ pub(super) fn seconds(now: u64, later: u64) -> u64 {
 
 /// 32 letters and digits, as Kong's tokens: 190 bits.
 pub(super) fn random_token() -> String {
-    crate::schema::random::token()
+    crate::schema::token()
 }

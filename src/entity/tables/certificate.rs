@@ -23,10 +23,15 @@ pub(super) fn certificates() -> Table {
         ],
         vec![
             Cross::AllOrNone(&["cert_alt", "key_alt"]),
-            Cross::Custom { fields: &["cert", "key"], check: |document, _| pair(document, "cert", "key", "certificate does not match key") },
+            Cross::Custom {
+                fields: &["cert", "key"],
+                check: |document, _| pair(document, "cert", "key", "certificate does not match key"),
+            },
             Cross::Custom {
                 fields: &["cert_alt", "key_alt"],
-                check: |document, _| pair(document, "cert_alt", "key_alt", "alternative certificate does not match key"),
+                check: |document, _| {
+                    pair(document, "cert_alt", "key_alt", "alternative certificate does not match key")
+                },
             },
             Cross::Custom { fields: &["cert", "cert_alt"], check: |document, _| different_types(document) },
         ],
@@ -99,7 +104,9 @@ fn check_authority(document: &Document, now: Now) -> Result<(), String> {
         return Err("certificate expired, \"Not After\" time is in the past".to_owned());
     }
     if !cert.is_ca() {
-        return Err("certificate does not appear to be a CA because it is missing the \"CA\" basic constraint".to_owned());
+        return Err(
+            "certificate does not appear to be a CA because it is missing the \"CA\" basic constraint".to_owned()
+        );
     }
     Ok(())
 }

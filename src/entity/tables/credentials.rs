@@ -8,8 +8,9 @@ use super::pem;
 use crate::schema::typedefs::{created_at, id, tags, ttl};
 use crate::schema::{Auto, Cross, Def, Document, Field, Matcher, Table, array, boolean, foreign, integer, string, url};
 
-const ALGORITHMS: &[&str] =
-    &["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"];
+const ALGORITHMS: &[&str] = &[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA",
+];
 /// Those for which Kong wants a key; for ES* it does not look, and a wrong key shows when the credential is used.
 const WITH_KEY: &[&str] = &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"];
 
@@ -118,8 +119,15 @@ fn hash_secret(document: &mut Document) {
     {
         let salt = crate::schema::salt();
         let mut hash = [0; 32];
-        aws_lc_rs::pbkdf2::derive(aws_lc_rs::pbkdf2::PBKDF2_HMAC_SHA512, ITERATIONS, &salt, secret.as_bytes(), &mut hash);
-        *secret = format!("{HASHED}i={ITERATIONS},l=32${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+        aws_lc_rs::pbkdf2::derive(
+            aws_lc_rs::pbkdf2::PBKDF2_HMAC_SHA512,
+            ITERATIONS,
+            &salt,
+            secret.as_bytes(),
+            &mut hash,
+        );
+        *secret =
+            format!("{HASHED}i={ITERATIONS},l=32${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
     }
 }
 

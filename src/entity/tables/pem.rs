@@ -60,7 +60,8 @@ pub(super) fn check_verification_key(value: &Value) -> Result<(), String> {
     let fine = match parse_x509_pem(text.as_bytes()) {
         Err(_) => false,
         Ok((_, block)) => match block.label.as_str() {
-            "PUBLIC KEY" => SubjectPublicKeyInfo::from_der(&block.contents).is_ok_and(|(rest, key)| rest.is_empty() && key.parsed().is_ok()),
+            "PUBLIC KEY" => SubjectPublicKeyInfo::from_der(&block.contents)
+                .is_ok_and(|(rest, key)| rest.is_empty() && key.parsed().is_ok()),
             "RSA PUBLIC KEY" => x509_parser::public_key::RSAPublicKey::from_der(&block.contents).is_ok(),
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => private_key(text).is_ok(),
             _ => false,

@@ -33,7 +33,8 @@ pub(super) fn plugins() -> Table {
 
 fn rules_of(name: &Value) -> Result<&'static Table, String> {
     let Some(name) = name.as_str() else { return Err("expected a string".to_owned()) };
-    plugin_table(name).ok_or_else(|| format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property"))
+    plugin_table(name)
+        .ok_or_else(|| format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property"))
 }
 
 /// Files dumped from an Enterprise gateway carry fields that have no meaning here: an order other than the priorities', and a scope

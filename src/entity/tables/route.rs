@@ -20,7 +20,11 @@ pub(super) fn routes() -> Table {
             Field::new("name", utf8_name()),
             Field::new(
                 "protocols",
-                set(protocol()).required().default(vec!["http", "https"]).length_at_least(1).check(Check::ExclusiveSubsets(exclusive)),
+                set(protocol())
+                    .required()
+                    .default(vec!["http", "https"])
+                    .length_at_least(1)
+                    .check(Check::ExclusiveSubsets(exclusive)),
             ),
             Field::new("methods", methods()),
             Field::new("hosts", hosts()),
@@ -58,8 +62,14 @@ static HTTP: LazyLock<Table> = LazyLock::new(|| {
     Table::new(
         "http",
         vec![
-            Field::new("sources", endpoints().null_only().fault("cannot set 'sources' when 'protocols' is 'http' or 'https'")),
-            Field::new("destinations", endpoints().null_only().fault("cannot set 'destinations' when 'protocols' is 'http' or 'https'")),
+            Field::new(
+                "sources",
+                endpoints().null_only().fault("cannot set 'sources' when 'protocols' is 'http' or 'https'"),
+            ),
+            Field::new(
+                "destinations",
+                endpoints().null_only().fault("cannot set 'destinations' when 'protocols' is 'http' or 'https'"),
+            ),
         ],
         vec![Cross::ConditionalAtLeastOneOf {
             if_field: "protocols",
@@ -69,7 +79,11 @@ static HTTP: LazyLock<Table> = LazyLock::new(|| {
                     &["methods", "hosts", "headers", "paths", "snis"],
                     "must set one of %s when 'protocols' is 'https'",
                 ),
-                (Matcher::Contains("http"), &["methods", "hosts", "headers", "paths"], "must set one of %s when 'protocols' is 'http'"),
+                (
+                    Matcher::Contains("http"),
+                    &["methods", "hosts", "headers", "paths"],
+                    "must set one of %s when 'protocols' is 'http'",
+                ),
             ],
         }],
     )
@@ -98,7 +112,11 @@ static STREAM: LazyLock<Table> = LazyLock::new(|| {
                     &["sources", "destinations", "snis"],
                     "must set one of %s when 'protocols' is 'tcp', 'tls' or 'udp'",
                 ),
-                (Matcher::EachOneOf(&["tls_passthrough"]), &["snis"], "must set snis when 'protocols' is 'tls_passthrough'"),
+                (
+                    Matcher::EachOneOf(&["tls_passthrough"]),
+                    &["snis"],
+                    "must set snis when 'protocols' is 'tls_passthrough'",
+                ),
             ],
         }],
     )
@@ -116,15 +134,32 @@ static GRPC: LazyLock<Table> = LazyLock::new(|| {
                     .check(Check::NotTrue)
                     .fault("cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'"),
             ),
-            Field::new("methods", methods().null_only().fault("cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'")),
-            Field::new("sources", endpoints().null_only().fault("cannot set 'sources' when 'protocols' is 'grpc' or 'grpcs'")),
-            Field::new("destinations", endpoints().null_only().fault("cannot set 'destinations' when 'protocols' is 'grpc' or 'grpcs'")),
+            Field::new(
+                "methods",
+                methods().null_only().fault("cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'"),
+            ),
+            Field::new(
+                "sources",
+                endpoints().null_only().fault("cannot set 'sources' when 'protocols' is 'grpc' or 'grpcs'"),
+            ),
+            Field::new(
+                "destinations",
+                endpoints().null_only().fault("cannot set 'destinations' when 'protocols' is 'grpc' or 'grpcs'"),
+            ),
         ],
         vec![Cross::ConditionalAtLeastOneOf {
             if_field: "protocols",
             cases: &[
-                (Matcher::Contains("grpcs"), &["hosts", "headers", "paths", "snis"], "must set one of %s when 'protocols' is 'grpcs'"),
-                (Matcher::Contains("grpc"), &["hosts", "headers", "paths"], "must set one of %s when 'protocols' is 'grpc'"),
+                (
+                    Matcher::Contains("grpcs"),
+                    &["hosts", "headers", "paths", "snis"],
+                    "must set one of %s when 'protocols' is 'grpcs'",
+                ),
+                (
+                    Matcher::Contains("grpc"),
+                    &["hosts", "headers", "paths"],
+                    "must set one of %s when 'protocols' is 'grpc'",
+                ),
             ],
         }],
     )
@@ -144,7 +179,9 @@ fn family(protocols: &Value) -> Result<&'static Table, String> {
     match (list.iter().find_map(table), protocols) {
         (Some(table), _) => Ok(table),
         (None, Value::Array(list)) if list.is_empty() => Err("length must be at least 1".to_owned()),
-        (None, Value::Array(list)) => Err(format!("unknown type: {}", list.first().and_then(Value::as_str).unwrap_or("nil"))),
+        (None, Value::Array(list)) => {
+            Err(format!("unknown type: {}", list.first().and_then(Value::as_str).unwrap_or("nil")))
+        }
         (None, _) => Err("expected a set".to_owned()),
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::schema::typedefs::{created_at, host, id, nonzero_timeout, path, port, protocol, tags, updated_at, utf8_name, uuid};
+use crate::schema::typedefs::{
+    created_at, host, id, nonzero_timeout, path, port, protocol, tags, updated_at, utf8_name, uuid,
+};
 use crate::schema::{Cross, Document, Field, Matcher, Table, Violations, array, boolean, foreign, integer, url};
 
 pub(super) fn services() -> Table {

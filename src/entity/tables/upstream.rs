@@ -6,7 +6,8 @@ use crate::schema::typedefs::{
     cookie_name, created_at, created_at_ms, header_name, headers, id, path, sni, tags, updated_at, updated_at_ms,
 };
 use crate::schema::{
-    Cross, Def, Document, Field, Matcher, Table, Violations, array, boolean, foreign, host, integer, number, record, string,
+    Cross, Def, Document, Field, Matcher, Table, Violations, array, boolean, foreign, host, integer, number, record,
+    string,
 };
 
 const HASH_ON: &[&str] = &["none", "consumer", "ip", "header", "cookie", "path", "query_arg", "uri_capture"];
@@ -21,7 +22,12 @@ pub(super) fn upstreams() -> Table {
             Field::new("name", string().required().unique().custom(check_name)),
             Field::new(
                 "algorithm",
-                string().default("round-robin").one_of(&["consistent-hashing", "least-connections", "round-robin", "latency"]),
+                string().default("round-robin").one_of(&[
+                    "consistent-hashing",
+                    "least-connections",
+                    "round-robin",
+                    "latency",
+                ]),
             ),
             Field::new("hash_on", string().default("none").one_of(HASH_ON)),
             Field::new("hash_fallback", string().default("none").one_of(HASH_ON)),
@@ -88,7 +94,9 @@ fn healthchecks() -> Def {
             group(vec![
                 Field::new(
                     "http_statuses",
-                    statuses(&[200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308]),
+                    statuses(&[
+                        200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308,
+                    ]),
                 ),
                 Field::new("successes", count()),
             ]),
@@ -158,7 +166,9 @@ fn check_name(value: &Value) -> Result<(), String> {
     let name = value.as_str().unwrap_or_default();
     match host::parse(name) {
         Err(_) => Err(format!("Invalid name ('{name}'); must be a valid hostname")),
-        Ok(address) if address.kind != host::Kind::Name => Err(format!("Invalid name ('{name}'); no ip addresses allowed")),
+        Ok(address) if address.kind != host::Kind::Name => {
+            Err(format!("Invalid name ('{name}'); no ip addresses allowed"))
+        }
         Ok(address) if address.port.is_some() => Err(format!("Invalid name ('{name}'); no port allowed")),
         Ok(_) => Ok(()),
     }
@@ -175,7 +185,9 @@ const DEFAULT_PORT: u16 = 8000;
 pub(super) fn targets() -> Table {
     let target = string().required().custom(|value| {
         let text = value.as_str().unwrap_or_default();
-        host::parse(text).map(drop).map_err(|_| format!("Invalid target ('{text}'); not a valid hostname or ip address"))
+        host::parse(text)
+            .map(drop)
+            .map_err(|_| format!("Invalid target ('{text}'); not a valid hostname or ip address"))
     });
     Table::new(
         "targets",

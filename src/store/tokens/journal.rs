@@ -69,7 +69,9 @@ impl Journal {
             line += 1;
             match serde_json::from_str(text.trim_end()) {
                 Ok(entry) => replay(entry),
-                Err(_) if !text.ends_with('\n') => tracing::warn!(path = %path.display(), "the last line was cut short by a crash"),
+                Err(_) if !text.ends_with('\n') => {
+                    tracing::warn!(path = %path.display(), "the last line was cut short by a crash")
+                }
                 Err(error) => return Err(JournalFault::Line { path: path.to_owned(), line, error }),
             }
             text.clear();
@@ -78,7 +80,10 @@ impl Journal {
         let file = Arc::new(Mutex::new(file));
         let (queue, waiting) = mpsc::channel();
         let there = file.clone();
-        std::thread::Builder::new().name("tokens".into()).spawn(move || write_all(&there, &waiting)).map_err(io_fault)?;
+        std::thread::Builder::new()
+            .name("tokens".into())
+            .spawn(move || write_all(&there, &waiting))
+            .map_err(io_fault)?;
         Ok(Self { path: path.to_owned(), file, queue, lines: Arc::new(AtomicUsize::new(line)) })
     }
 
@@ -112,7 +117,8 @@ impl Journal {
         // No write is under way while the lock is held, so none is lost between the two files.
         let mut current = self.file.lock();
         let fresh_path = self.path.with_extension("new");
-        let mut fresh = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&fresh_path).map_err(io_fault)?;
+        let mut fresh =
+            private(OpenOptions::new().write(true).create(true).truncate(true)).open(&fresh_path).map_err(io_fault)?;
         let mut text = Vec::new();
         for entry in &entries {
             text.extend(line_of(entry).map_err(io_fault)?);
