@@ -7,9 +7,9 @@
 
 mod changes;
 mod collection;
+mod feed;
 mod read;
 mod sql;
-pub mod tokens;
 mod write;
 
 #[cfg(test)]
@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 pub use self::changes::{Changed, Changes, Signal, Watcher};
 pub use self::collection::{COLLECTIONS, Collection, Document, Foreign, OnDelete, Reference, Unique, cache_key_of};
+pub use self::feed::Feed;
 pub use self::read::{Page, Parent, Query, Tagged, Tags};
 pub use self::write::{Conflict, Deleted, Write};
 

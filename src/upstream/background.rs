@@ -40,13 +40,9 @@ impl Registry {
         let (shared, prober) = (&self.shared, Arc::new(Prober::default()));
         let threads = Arc::new(Semaphore::new(RESOLUTIONS));
         let mut tasks = JoinSet::new();
-        let mut pruned = Instant::now();
         loop {
+            shared.prune();
             let now = Instant::now();
-            if now.duration_since(pruned) >= NAP {
-                shared.prune();
-                pruned = now;
-            }
             let mut next = now + NAP;
             for name in shared.names() {
                 if name.take_if_due(now) {
@@ -65,11 +61,7 @@ impl Registry {
             tokio::select! {
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = shared.wake.notified() => {}
-                // Many end at about the same time; one look at what is due next does for all.
-                Some(_) = tasks.join_next() => {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                    while tasks.try_join_next().is_some() {}
-                }
+                Some(_) = tasks.join_next() => while tasks.try_join_next().is_some() {},
             }
         }
     }

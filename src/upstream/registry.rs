@@ -5,12 +5,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::balancer::{Balancer, Spec, Target};
 use super::dns::{Name, Resolve, SystemResolver};
@@ -34,9 +33,6 @@ pub(super) struct Shared {
     found: Mutex<Found>,
     /// Something new is to be resolved or probed.
     pub wake: Notify,
-    /// A name was answered, for whoever waits in [`Registry::settle`].
-    settled: Condvar,
-    settling: Mutex<()>,
 }
 
 /// Several of one name are alive while requests of older snapshots are under way; the last one is the newest.
@@ -48,11 +44,10 @@ struct Found {
     hosts: HashMap<Box<str>, Vec<Weak<Balancer>>>,
 }
 
-/// The upstreams of one configuration. Kept with its snapshot, so that those no service refers to have their health checked
-/// and read as well.
+/// Keeps upstreams that no service refers to, so that their health can be read and their checks run as Kong's do.
 #[derive(Debug, Default)]
 pub struct Upstreams {
-    by_name: HashMap<Box<str>, (Arc<Upstream>, Arc<Balancer>)>,
+    _balancers: Vec<Arc<Balancer>>,
 }
 
 /// The health of an upstream.
@@ -99,40 +94,25 @@ impl std::fmt::Debug for Registry {
 
 impl Registry {
     pub fn new(options: Options, resolver: Arc<dyn Resolve>) -> Self {
-        let (found, wake, settled, settling) = Default::default();
-        Self { shared: Arc::new(Shared { options, resolver, found, wake, settled, settling }) }
-    }
-
-    /// All upstreams of a configuration; reports what is wrong with them.
-    pub fn upstreams(&self, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Upstreams {
-        let mut targets: HashMap<Uuid, Vec<(Box<str>, u16)>> = HashMap::new();
-        for target in dataset.targets.iter().filter(|target| target.weight > 0) {
-            let of_upstream = targets.entry(target.upstream.id).or_default();
-            of_upstream.push((target.target.as_str().into(), target.weight));
-        }
-        let mut upstreams = Upstreams::default();
-        for upstream in &dataset.upstreams {
-            let targets = targets.remove(&upstream.id).unwrap_or_default();
-            let balancer = self.upstream(upstream, targets, dataset, diagnostics);
-            upstreams.by_name.insert(upstream.name.as_str().into(), (Arc::clone(upstream), balancer));
-        }
-        upstreams
+        let (found, wake) = (Mutex::default(), Notify::new());
+        Self { shared: Arc::new(Shared { options, resolver, found, wake }) }
     }
 
     /// Where a service's requests go. Its addresses may not be known yet: see [`Registry::settle`].
     pub fn destination(
         &self,
-        service: &Service,
-        upstreams: &Upstreams,
+        service: &Arc<Service>,
         dataset: &Dataset,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Arc<Destination> {
         let options = &self.shared.options;
-        let (upstream, balancer) = match upstreams.by_name.get(service.host.as_str()) {
-            Some((upstream, balancer)) => (Some(&**upstream), Arc::clone(balancer)),
-            None => (None, self.host(&service.host, service.port)),
+        let upstream = dataset.upstreams.iter().find(|upstream| upstream.name == service.host);
+        let material = Material::new(service, upstream.map(|upstream| &**upstream), dataset, options, diagnostics);
+        let balancer = match upstream {
+            // Its faults are reported once, by `upstreams`.
+            Some(upstream) => self.upstream(upstream, dataset, &mut Vec::new()),
+            None => self.host(&service.host, service.port),
         };
-        let material = Material::new(service, upstream, dataset, options, diagnostics);
         let host_header = upstream.and_then(|upstream| upstream.host_header.as_deref());
         let template = |target: &Target| {
             Template::new(service, &material, options, host_header.unwrap_or(&target.host), target.port)
@@ -140,8 +120,14 @@ impl Registry {
         let templates = balancer.targets.iter().map(template).collect();
         let hash = upstream
             .filter(|upstream| upstream.algorithm == BalancerAlgorithm::ConsistentHashing)
-            .and_then(HashRule::new);
+            .and_then(|upstream| HashRule::new(upstream));
         Arc::new(Destination { balancer, templates, hash })
+    }
+
+    /// All upstreams of a configuration, to be kept with its snapshot; reports what is wrong with them.
+    pub fn upstreams(&self, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Upstreams {
+        let balancers = dataset.upstreams.iter().map(|upstream| self.upstream(upstream, dataset, diagnostics));
+        Upstreams { _balancers: balancers.collect() }
     }
 
     /// Waits until all names that came with a configuration are resolved or have failed to, `bound` at most, and returns how
@@ -149,31 +135,29 @@ impl Registry {
     /// between compiling and publishing, so that its first requests find addresses.
     pub fn settle(&self, bound: Duration) -> usize {
         const THREADS: usize = 16;
-        let (deadline, shared) = (Instant::now() + bound, &self.shared);
-        let mut open: Vec<_> = shared.names().into_iter().filter(|name| name.is_pending()).collect();
-        let threads = open.len().min(THREADS);
-        let queue = Arc::new(Mutex::new(VecDeque::from(open.clone())));
+        let (start, shared) = (Instant::now(), &self.shared);
+        let pending = || shared.names().into_iter().filter(|name| name.is_pending());
+        let taken: VecDeque<Arc<Name>> = pending().filter(|name| name.take_if_due(start)).collect();
+        let (open, threads) = (taken.len(), taken.len().min(THREADS));
+        let queue = Arc::new(Mutex::new(taken));
+        let (done, finished) = mpsc::channel();
         for _ in 0..threads {
-            let (queue, shared) = (Arc::clone(&queue), Arc::clone(shared));
+            let (queue, shared, done) = (Arc::clone(&queue), Arc::clone(shared), done.clone());
             std::thread::spawn(move || {
                 loop {
                     let Some(name) = queue.lock().pop_front() else { break };
-                    // The background task may have been quicker.
-                    if name.take_if_due(Instant::now()) {
-                        shared.answered(&name, shared.resolver.resolve(&name.host));
-                    }
+                    shared.answered(&name, shared.resolver.resolve(&name.host));
+                    // Nobody listens any more when the bound has passed.
+                    let _ = done.send(());
                 }
             });
         }
-        let mut settling = shared.settling.lock();
-        while let Some(name) = open.last() {
-            if !name.is_pending() {
-                open.pop();
-            } else if shared.settled.wait_until(&mut settling, deadline).timed_out() {
+        for _ in 0..open {
+            if finished.recv_timeout(bound.saturating_sub(start.elapsed())).is_err() {
                 break;
             }
         }
-        open.iter().filter(|name| name.is_pending()).count()
+        pending().count()
     }
 
     /// The health of every upstream of the current configuration, by name.
@@ -220,13 +204,7 @@ impl Registry {
         self.reuse_or_make(list, names, host, spec, None)
     }
 
-    fn upstream(
-        &self,
-        upstream: &Upstream,
-        targets: Vec<(Box<str>, u16)>,
-        dataset: &Dataset,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Arc<Balancer> {
+    fn upstream(&self, upstream: &Upstream, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Arc<Balancer> {
         let path = |field: &str| format!("upstreams.{}.{field}", upstream.name);
         if upstream.use_srv_name {
             diagnostics.push(
@@ -238,6 +216,8 @@ impl Registry {
                 .help("name the targets with host and port"),
             );
         }
+        let targets = dataset.targets.iter().filter(|target| target.upstream.id == upstream.id && target.weight > 0);
+        let targets = targets.map(|target| (target.target.as_str().into(), target.weight)).collect();
         let spec = Spec { algorithm: upstream.algorithm, slots: upstream.slots, targets };
         let client = upstream.client_certificate.and_then(|certificate| {
             load_client_certificate(certificate.id, dataset, &path("client_certificate"), diagnostics)
@@ -288,7 +268,7 @@ impl Registry {
             }
         };
         let targets = spec.targets.iter().map(|(text, weight)| Target::new(text, *weight, &mut named)).collect();
-        let balancer = Balancer::new(name.into(), spec, targets, group);
+        let balancer = Arc::new(Balancer::new(name.into(), spec, targets, group));
         list.push(Arc::downgrade(&balancer));
         balancer
     }
@@ -311,7 +291,6 @@ impl Shared {
         let mut found = self.found.lock();
         let Found { names, groups, upstreams, hosts } = &mut *found;
         names.retain(|_, name| name.strong_count() > 0);
-        groups.values().flatten().filter_map(Weak::upgrade).for_each(|group| group.prune());
         groups.retain(|_, list| keep_living(list));
         upstreams.retain(|_, list| keep_living(list));
         hosts.retain(|_, list| keep_living(list));
@@ -319,14 +298,13 @@ impl Shared {
 
     /// Takes in what a name resolved to, and gives it to the balancers that use the name.
     pub fn answered(&self, name: &Arc<Name>, result: std::io::Result<Vec<IpAddr>>) {
-        if name.answered(result, Instant::now(), &self.options) {
-            // Under the lock, so that a balancer made meanwhile has either seen the answer or is found here.
-            let found = self.found.lock();
-            name.users().iter().for_each(|balancer| balancer.rebuild());
-            drop(found);
+        if !name.answered(result, Instant::now(), &self.options) {
+            return;
         }
-        let _settling = self.settling.lock();
-        self.settled.notify_all();
+        // Under the lock, so that a balancer made meanwhile has either seen the answer or is found here.
+        let found = self.found.lock();
+        let balancers = found.upstreams.values().chain(found.hosts.values()).flatten().filter_map(Weak::upgrade);
+        balancers.filter(|balancer| balancer.uses(name)).for_each(|balancer| balancer.rebuild());
     }
 }
 
