@@ -1,6 +1,7 @@
 //! May this request pass: routing, the route's protocol rules, its plugins.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::RequestHeader;
@@ -8,7 +9,7 @@ use pingora_proxy::Session;
 
 use super::ctx::{Ctx, Target};
 use super::request::{Connection, authority, has_grpc_type, is_grpc, join_cookies};
-use super::{Gateway, body, client, limits, reject};
+use super::{Gateway, body, client, forward, limits, reject};
 use crate::auth::reason::Body;
 use crate::auth::{Reason, Rejection, Request, Scheme, Wants};
 use crate::entity::{self, Protocol};
@@ -37,11 +38,16 @@ impl Gateway {
     /// Decides whether the request goes to its service.
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Decision {
         self.route(session, ctx)?;
-        self.authenticate(session, ctx).await?;
+        if let Err(answer) = self.authenticate(session, ctx).await {
+            ctx.denied = true;
+            return Err(answer);
+        }
         if ctx.route().is_some_and(|route| route.service.is_none()) {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Err(reject::routing(Reason::NoService, status, "no Service found with those values"));
         }
+        ctx.forwarded = Some(Instant::now());
+        ctx.peer = Some(self.pick(session, ctx).map_err(forward::unreachable)?);
         body::invite(session).await;
         Ok(())
     }

@@ -98,6 +98,19 @@ pub(super) async fn drain(session: &mut Session, limits: &Limits, timeouts: &Tim
     timeout(timeouts.drain, reading).await.unwrap_or(false)
 }
 
+/// Goes on reading after the last answer on an HTTP/1 connection, for a moment: to close on a client that is still sending
+/// would reset the connection, and the answer would be lost with it (nginx's lingering close).
+pub(super) async fn linger(session: &mut Session, timeouts: &Timeouts) {
+    if session.as_http1().is_none() || session.is_body_done() || expects_continue(session) {
+        return;
+    }
+    let reading = async { while let Ok(Some(_)) = session.read_request_body().await {} };
+    let _ = timeout(timeouts.drain.min(LINGER), reading).await;
+}
+
+/// Longest time for [`linger`].
+const LINGER: Duration = Duration::from_secs(2);
+
 impl BodyPace {
     /// Counts a part of the body that has come.
     ///

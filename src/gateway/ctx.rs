@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use pingora::http::RequestHeader;
 use pingora::http::authority::{RawTargetAuthority, raw_target_authority};
+use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::auth::{Client, Reason, State};
+use crate::entity;
 use crate::router::Match;
 use crate::snapshot::{Route, Snapshot};
+use crate::upstream::{Attempts, Lease};
 
 /// The state of one request.
 pub struct Ctx {
@@ -32,6 +35,16 @@ pub struct Ctx {
     pub(super) forwarded: Option<Instant>,
     /// When the service's response header had come.
     pub(super) answered: Option<Instant>,
+    /// Where the request has been sent so far.
+    pub(super) attempts: Attempts,
+    /// The attempt under way, and when it began.
+    pub(super) lease: Option<Lease>,
+    pub(super) attempted: Option<Instant>,
+    /// The peer of the first attempt, picked while the request could still be answered without one.
+    pub(super) peer: Option<Box<HttpPeer>>,
+    pub(super) host_header: Option<HeaderValue>,
+    /// Whether a plugin refused the request.
+    pub(super) denied: bool,
     /// Why the client did not get the service's answer.
     pub(super) reason: Option<Reason>,
     pub(super) tls: bool,
@@ -61,6 +74,12 @@ impl Ctx {
             started: Instant::now(),
             forwarded: None,
             answered: None,
+            attempts: Attempts::default(),
+            lease: None,
+            attempted: None,
+            peer: None,
+            host_header: None,
+            denied: false,
             reason: None,
             tls: false,
             grpc: false,
@@ -71,6 +90,11 @@ impl Ctx {
     /// The route that was matched.
     pub(super) fn route(&self) -> Option<&Route> {
         self.found.and_then(|found| self.snapshot.routing.routes.get(found.route))
+    }
+
+    /// The service of the route.
+    pub(super) fn service(&self) -> Option<&entity::Service> {
+        self.route().and_then(|route| route.service.as_deref()).map(|service| &*service.entity)
     }
 }
 

@@ -55,7 +55,9 @@ const fn closes(reason: Reason) -> bool {
 /// Writes an answer, and settles what becomes of the connection.
 pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, options: &Options, answer: &Rejection) -> Result<()> {
     ctx.reason = Some(answer.reason);
-    if closes(answer.reason) || !body::drain(session, &options.limits, &options.timeouts).await {
+    let closing = session.as_http1().is_some() && session.get_keepalive().is_none();
+    let keep = !closing && !closes(answer.reason) && body::drain(session, &options.limits, &options.timeouts).await;
+    if !keep {
         session.set_keepalive(None);
     }
     let content = Content::of(session, ctx, options, answer);
@@ -64,6 +66,9 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, options: &Option
     session.write_response_header(Box::new(header), silent).await?;
     if !silent {
         session.write_response_body(Some(content.bytes), true).await?;
+    }
+    if !keep {
+        body::linger(session, &options.timeouts).await;
     }
     Ok(())
 }
@@ -93,7 +98,8 @@ impl<'a> Content<'a> {
         let json = |text: Bytes| (Some(HeaderValue::from_static(JSON)), text);
         let (media_type, bytes) = match &answer.body {
             Body::Message(message) => json(message_json(message)),
-            Body::Json(text) => json(shared(text)),
+            Body::Json(Cow::Borrowed(text)) => json(Bytes::from_static(text.as_bytes())),
+            Body::Json(Cow::Owned(text)) => json(Bytes::copy_from_slice(text.as_bytes())),
             Body::Negotiated(message) => negotiated(errors::negotiate(sent), message),
             Body::Generated => {
                 let form = errors::negotiate_generated(sent, options.error_default_type);
@@ -127,13 +133,6 @@ fn message_json(message: &str) -> Bytes {
     }
     text.push('}');
     Bytes::from(text)
-}
-
-fn shared(text: &Cow<'static, str>) -> Bytes {
-    match text {
-        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
-    }
 }
 
 fn plain_message(answer: &Rejection) -> Cow<'_, str> {
@@ -183,7 +182,7 @@ fn header(ctx: &mut Ctx, options: &Options, answer: &Rejection, content: &Conten
     Ok(header)
 }
 
-/// The usual spelling of a header's name, for the few that people look for in a terminal.
+/// The usual spelling of a header's name, for those that people look for in a terminal.
 pub(super) fn cased(name: &HeaderName) -> Bytes {
     Bytes::from_static(match name.as_str() {
         "www-authenticate" => b"WWW-Authenticate",
@@ -192,6 +191,14 @@ pub(super) fn cased(name: &HeaderName) -> Bytes {
         "pragma" => b"Pragma",
         "retry-after" => b"Retry-After",
         "cache-control" => b"Cache-Control",
+        "authorization" => b"Authorization",
+        "x-consumer-id" => b"X-Consumer-ID",
+        "x-consumer-custom-id" => b"X-Consumer-Custom-ID",
+        "x-consumer-username" => b"X-Consumer-Username",
+        "x-credential-identifier" => b"X-Credential-Identifier",
+        "x-anonymous-consumer" => b"X-Anonymous-Consumer",
+        "x-authenticated-scope" => b"X-Authenticated-Scope",
+        "x-authenticated-userid" => b"X-Authenticated-UserId",
         other => return Bytes::copy_from_slice(other.as_bytes()),
     })
 }

@@ -31,12 +31,13 @@ impl Endpoint {
         if !self.tls {
             return Box::new(tcp);
         }
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-            .with_no_client_auth();
+        let config =
+            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+                .with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
         let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
         Box::new(rustls::StreamOwned::new(session, tcp))
