@@ -10,6 +10,7 @@ mod collection;
 mod feed;
 mod read;
 mod sql;
+mod transfer;
 mod write;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use self::changes::{Changed, Changes, Signal, Watcher};
 pub use self::collection::{COLLECTIONS, Collection, Document, Foreign, OnDelete, Reference, Unique, cache_key_of};
 pub use self::feed::Feed;
 pub use self::read::{Page, Parent, Query, Tagged, Tags};
+pub use self::transfer::{Difference, ImportError, Imported, diff};
 pub use self::write::{Conflict, Deleted, Write};
 
 /// A document's fields.

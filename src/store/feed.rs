@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a writer waits for its write to be served before it answers all the same.
 const SERVED: Duration = Duration::from_secs(10);
 
+/// How long a configuration with new names of services waits for their addresses before it is published.
+const NAMES: Duration = Duration::from_secs(1);
+
 /// How often what has expired is deleted.
 const CLEANING: Duration = Duration::from_secs(30);
 
@@ -46,12 +49,15 @@ pub struct Feed {
     progress: watch::Sender<Progress>,
     wake: Notify,
     reachable: AtomicBool,
+    /// Snapshots that were replaced and that requests may still hold: they are freed here, not by the last such request.
+    retired: parking_lot::Mutex<Vec<Arc<Snapshot>>>,
 }
 
 impl Feed {
     pub fn new(store: Store, published: Arc<Published>, resources: Resources) -> Arc<Self> {
         let progress = watch::Sender::new(Progress::default());
-        Arc::new(Self { store, published, resources, progress, wake: Notify::new(), reachable: AtomicBool::new(true) })
+        let (wake, reachable, retired) = (Notify::new(), AtomicBool::new(true), parking_lot::Mutex::default());
+        Arc::new(Self { store, published, resources, progress, wake, reachable, retired })
     }
 
     pub fn store(&self) -> &Store {
@@ -104,6 +110,7 @@ impl Feed {
             } else if !self.reachable.swap(true, Ordering::Relaxed) {
                 tracing::info!(revision = self.revision(), "the database answers again");
             }
+            self.retired.lock().retain(|snapshot| Arc::strong_count(snapshot) > 1);
             if cleaned.elapsed() > CLEANING && self.is_reachable() {
                 cleaned = Instant::now();
                 if let Err(fault) = self.store.clean().await {
@@ -163,6 +170,9 @@ impl Feed {
     async fn publish(&self, changes: Changes) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         let (published, resources) = (self.published.clone(), self.resources.clone());
         let origin = Origin { source: self.store.location().to_owned(), hash: format!("{:032x}", changes.revision) };
+        let replaced = self.published.load();
+        let routing = replaced.routing.clone();
+        self.retired.lock().push(replaced);
         let work = move || {
             let (snapshot, warnings) = if changes.complete {
                 Snapshot::compile(dataset(changes.documents), origin, &resources)?

@@ -131,3 +131,32 @@ async fn a_newer_database_is_refused() {
     let fault = open(&format!("sqlite:{}/a/b.db", folder.path().display())).await.unwrap_err();
     assert!(matches!(fault, Error::Newer { found: 999, .. }), "{fault}");
 }
+
+#[tokio::test]
+async fn what_is_exported_can_be_imported() {
+    use crate::entity::{Entity, Kind, tables};
+    use crate::schema::Now;
+    let mut dataset = crate::entity::Dataset::default();
+    for (kind, input) in [
+        (Kind::Service, json!({"id": id(1), "name": "s", "url": "http://127.0.0.1:1"})),
+        (Kind::Route, json!({"id": id(2), "name": "r", "paths": ["/"], "service": {"id": id(1)}})),
+        (Kind::Consumer, json!({"id": id(3), "username": "u"})),
+        (Kind::JwtSecret, json!({"id": id(4), "key": "k", "consumer": {"id": id(3)}})),
+    ] {
+        let Value::Object(input) = input else { panic!("an object") };
+        let body = tables::table(kind).insert(input, Now::system()).unwrap();
+        dataset.put(Entity::from_document(kind, Value::Object(body)).unwrap());
+    }
+    let (_folder, store) = fresh().await;
+    let first = store.import(&dataset).await.unwrap();
+    assert_eq!((first.created, first.replaced, first.unchanged, first.revision), (4, 0, 0, 1));
+    let again = store.import(&dataset).await.unwrap();
+    assert_eq!((again.created, again.replaced, again.unchanged, again.revision), (0, 0, 4, 1));
+    let mut exported = store.export().await.unwrap();
+    assert_eq!(diff(&dataset, &exported), []);
+    exported.remove(Kind::JwtSecret, id(4));
+    assert_eq!(
+        diff(&dataset, &exported),
+        [Difference::Removed { collection: "jwt_secrets", id: id(4), name: "k".into() }]
+    );
+}

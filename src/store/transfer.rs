@@ -1,0 +1,214 @@
+//! Between declarative configurations and a database: `portcullis config import`, `export` and `diff`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Body, COLLECTIONS, Changed, Collection, Conflict, Document, Error, Store};
+use crate::entity::{Dataset, Kind};
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    pub created: usize,
+    pub replaced: usize,
+    pub unchanged: usize,
+    /// The revision this became; that of before when nothing changed.
+    pub revision: i64,
+}
+
+/// Why an import did not happen; nothing of it did.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error(transparent)]
+    Store(#[from] Error),
+    #[error("{collection} {id}: {}", describe(conflict))]
+    Conflict { collection: &'static str, id: Uuid, conflict: Conflict },
+}
+
+fn describe(conflict: &Conflict) -> String {
+    match conflict {
+        Conflict::PrimaryKey(id) => format!("the id {id} is taken"),
+        Conflict::Unique { fields } => {
+            let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+            format!("another entity in the database has the same {}", names.join(", "))
+        }
+        Conflict::Missing { field, parent, id } => format!("{field} refers to {id}, which is not among the {parent}"),
+        Conflict::Restricted { by } => format!("an entity of {by} refers to it"),
+    }
+}
+
+/// How two configurations differ in one entity.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+pub enum Difference {
+    Added {
+        collection: &'static str,
+        id: Uuid,
+        name: String,
+    },
+    Removed {
+        collection: &'static str,
+        id: Uuid,
+        name: String,
+    },
+    /// Names of the fields; their values may be secrets.
+    Changed {
+        collection: &'static str,
+        id: Uuid,
+        name: String,
+        fields: Vec<String>,
+    },
+}
+
+/// Every entity as a document, what is referred to before what refers to it.
+fn documents(dataset: &Dataset) -> Vec<(&'static Collection, Body)> {
+    let mut all = Vec::new();
+    macro_rules! push {
+        ($collection:expr, $entities:expr) => {
+            for entity in $entities.iter() {
+                if let Ok(Value::Object(body)) = serde_json::to_value(&**entity) {
+                    all.push(($collection, body));
+                }
+            }
+        };
+    }
+    for collection in &COLLECTIONS {
+        match collection.kind {
+            Some(Kind::Certificate) => push!(collection, dataset.certificates),
+            Some(Kind::CaCertificate) => push!(collection, dataset.ca_certificates),
+            Some(Kind::Consumer) => push!(collection, dataset.consumers),
+            Some(Kind::Service) => push!(collection, dataset.services),
+            Some(Kind::Upstream) => push!(collection, dataset.upstreams),
+            Some(Kind::Sni) => push!(collection, dataset.snis),
+            Some(Kind::Route) => push!(collection, dataset.routes),
+            Some(Kind::Target) => push!(collection, dataset.targets),
+            Some(Kind::JwtSecret) => push!(collection, dataset.jwt_secrets),
+            Some(Kind::KeyAuthCredential) => push!(collection, dataset.keyauth_credentials),
+            Some(Kind::Oauth2Credential) => push!(collection, dataset.oauth2_credentials),
+            Some(Kind::Plugin) => push!(collection, dataset.plugins),
+            None => {}
+        }
+    }
+    all
+}
+
+/// When a document with a `ttl` ends: it counts from its creation.
+fn expires_at(collection: &Collection, body: &Body) -> Option<i64> {
+    let ttl = body.get("ttl").and_then(Value::as_i64).filter(|ttl| collection.ttl && *ttl > 0)?;
+    let created = body.get("created_at").and_then(Value::as_i64)?;
+    Some(created.saturating_add(ttl).saturating_mul(1000))
+}
+
+/// Whether two documents say the same, apart from when.
+fn same(one: &Body, two: &Body) -> bool {
+    changed_fields(one, two).is_empty()
+}
+
+fn changed_fields(one: &Body, two: &Body) -> Vec<String> {
+    let timeless = |name: &&String| !matches!(name.as_str(), "created_at" | "updated_at");
+    let mut names: Vec<&String> = one.keys().chain(two.keys()).filter(timeless).collect();
+    names.sort();
+    names.dedup();
+    let value = |body: &Body, name: &String| body.get(name).cloned().unwrap_or_default();
+    names.into_iter().filter(|name| value(one, name) != value(two, name)).cloned().collect()
+}
+
+/// What people call an entity, never a secret.
+fn name_of(collection: &Collection, body: &Body) -> String {
+    let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
+    match collection.name {
+        "keyauth_credentials" => None,
+        "plugins" => text("instance_name").or_else(|| text("name")),
+        "targets" => text("target"),
+        _ => collection.endpoint_key.and_then(text),
+    }
+    .or_else(|| text("id"))
+    .unwrap_or_default()
+}
+
+impl Store {
+    /// Puts every entity of a configuration in, in place of the one with its id; what else the database has stays. All or nothing.
+    ///
+    /// # Errors
+    /// When something of it cannot stand beside what is there.
+    pub async fn import(&self, dataset: &Dataset) -> Result<Imported, ImportError> {
+        let mut done = Imported::default();
+        let mut write = self.write().await?;
+        for (collection, body) in documents(dataset) {
+            let expires_at = expires_at(collection, &body);
+            let Some(document) = Document::new(collection, body, expires_at) else { continue };
+            let (id, collection) = (document.id, collection.name);
+            let written = match write.get(collection, id).await? {
+                Some(there) if same(&there.body, &document.body) => {
+                    done.unchanged += 1;
+                    continue;
+                }
+                Some(_) => {
+                    done.replaced += 1;
+                    write.replace(&document).await?
+                }
+                None => {
+                    done.created += 1;
+                    write.insert(&document).await?
+                }
+            };
+            written.map_err(|conflict| ImportError::Conflict { collection, id, conflict })?;
+        }
+        done.revision = write.commit().await?;
+        Ok(done)
+    }
+
+    /// Everything a configuration can hold, as one. Issued tokens are not part of one.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn export(&self) -> Result<Dataset, Error> {
+        let changes = self.changes(None).await?;
+        Ok(super::feed::dataset(changes.documents))
+    }
+
+    /// Everything, as it is stored.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn everything(&self) -> Result<Vec<Changed>, Error> {
+        Ok(self.changes(None).await?.documents)
+    }
+}
+
+/// What it would take to make `from` into `to`.
+pub fn diff(from: &Dataset, to: &Dataset) -> Vec<Difference> {
+    let index = |dataset: &Dataset| -> BTreeMap<(usize, Uuid), (&'static Collection, Body)> {
+        let position = |of: &Collection| COLLECTIONS.iter().position(|there| there.name == of.name).unwrap_or(0);
+        documents(dataset)
+            .into_iter()
+            .filter_map(|(of, body)| {
+                let id = Uuid::try_parse(body.get("id")?.as_str()?).ok()?;
+                Some(((position(of), id), (of, body)))
+            })
+            .collect()
+    };
+    let (from, mut to) = (index(from), index(to));
+    let mut found = Vec::new();
+    for (key, (of, body)) in from {
+        let (collection, id, name) = (of.name, key.1, name_of(of, &body));
+        match to.remove(&key) {
+            None => found.push(Difference::Removed { collection, id, name }),
+            Some((_, other)) => {
+                let fields = changed_fields(&body, &other);
+                if !fields.is_empty() {
+                    found.push(Difference::Changed { collection, id, name, fields });
+                }
+            }
+        }
+    }
+    found.extend(to.into_iter().map(|(key, (of, body))| Difference::Added {
+        collection: of.name,
+        id: key.1,
+        name: name_of(of, &body),
+    }));
+    found
+}
