@@ -11,7 +11,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 pub use self::table::Settings;
-pub use self::value::{Auto, Database, SslProtocols, TrustedCertificates, Value};
+pub use self::value::{Auto, Database, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
 use crate::diagnostic::Diagnostic;
 
 /// What the table says about one setting.

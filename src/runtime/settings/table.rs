@@ -8,8 +8,9 @@ use ipnet::IpNet;
 
 use super::Setting;
 use super::file::Given;
-use super::value::{Auto, Database, Size, SslProtocols, TrustedCertificates, Value};
+use super::value::{Auto, Database, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
 use crate::diagnostic::Diagnostic;
+use crate::gateway::{ErrorType, RealIp, ResponseTokens};
 use crate::runtime::listen::Listen;
 use crate::telemetry::logging::{Format, Level};
 use crate::telemetry::output::Target;
@@ -117,15 +118,15 @@ settings! {
     "Requests" {
         trusted_ips: Vec<IpNet> = "",
             "Peers (load balancers) whose `X-Forwarded-*` and `real_ip_header` are believed.";
-        real_ip_header: String = "X-Real-IP",
+        real_ip_header: RealIp = "X-Real-IP",
             "Where a trusted peer says who the client is: a header's name, or `proxy_protocol`.";
         real_ip_recursive: bool = "off",
             "Whether trusted addresses in `real_ip_header` are skipped, from the right.";
-        error_default_type: String = "text/plain",
+        error_default_type: ErrorType = "text/plain",
             "The form of the gateway's own errors when the client names none: `text/plain`, `application/json`, `application/xml` or `text/html`.";
-        headers: Vec<String> = "server_tokens, latency_tokens, X-Kong-Request-Id",
+        headers: ResponseTokens = "server_tokens, latency_tokens, X-Kong-Request-Id",
             "Headers added to responses: `server_tokens` (Server and Via), `latency_tokens`, a single one of them, `X-Kong-Request-Id`, `X-Kong-Upstream-Status`, or `off`.";
-        headers_upstream: Vec<String> = "X-Kong-Request-Id",
+        headers_upstream: UpstreamHeaders = "X-Kong-Request-Id",
             "Headers added to requests: `X-Kong-Request-Id`, or `off`.";
         allow_debug_header: bool = "off",
             "Whether a request with `Kong-Debug: 1` is told its route and service.";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::gateway::{ErrorType, RealIp, ResponseTokens};
 use crate::runtime::listen::{self, Listen};
 use crate::telemetry::logging;
 use crate::telemetry::output::Target;
@@ -56,6 +57,16 @@ pub struct SslProtocols {
 pub struct TrustedCertificates {
     pub system: bool,
     pub files: Vec<PathBuf>,
+}
+
+impl TrustedCertificates {
+    /// The file to use in place of the system's store, where exactly one is named.
+    pub fn single_file(&self) -> Option<String> {
+        match (self.system, self.files.as_slice()) {
+            (false, [file]) => Some(file.display().to_string()),
+            _ => None,
+        }
+    }
 }
 
 fn items(text: &str) -> impl Iterator<Item = &str> {
@@ -178,19 +189,53 @@ impl Value for Option<String> {
     }
 }
 
-impl Value for String {
-    const KIND: &'static str = "text";
+impl Value for RealIp {
+    const KIND: &'static str = "header name, `proxy_protocol`";
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Err("a value is needed".into()) } else { Ok(text.to_owned()) }
+        match text {
+            "proxy_protocol" => Ok(Self::ProxyProtocol),
+            _ => text.parse().map(Self::Header).map_err(|_| format!("`{text}` is not the name of a header")),
+        }
     }
 }
 
-impl Value for Vec<String> {
-    const KIND: &'static str = "list";
+impl Value for ErrorType {
+    const KIND: &'static str = "media type";
 
     fn parse(text: &str) -> Result<Self, String> {
-        Ok(items(text).map(str::to_owned).collect())
+        let known = "text/plain, application/json, application/xml and text/html";
+        Self::from_media_type(text).ok_or_else(|| format!("`{text}` is not supported; there are {known}"))
+    }
+}
+
+impl Value for ResponseTokens {
+    const KIND: &'static str = "list, `off`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::parse(items(text)).map_err(|item| format!("`{item}` is not a header that is added to responses"))
+    }
+}
+
+/// Headers added to requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamHeaders {
+    pub request_id: bool,
+}
+
+impl Value for UpstreamHeaders {
+    const KIND: &'static str = "list, `off`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut headers = Self { request_id: false };
+        for item in items(text) {
+            match item.to_ascii_lowercase().as_str() {
+                "off" => headers.request_id = false,
+                "x-kong-request-id" => headers.request_id = true,
+                _ => return Err(format!("`{item}` is not a header that is added to requests")),
+            }
+        }
+        Ok(headers)
     }
 }
 

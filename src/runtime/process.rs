@@ -1,0 +1,632 @@
+//! The life of the serving process, from its sockets to its last request.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::services::background::BackgroundService;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use super::configuration::{Loader, Outcome};
+use super::gate::Gate;
+use super::listen::{Address, Listen};
+use super::server::{Deadlines, Endpoint, Server};
+use super::settings::{Database, Settings};
+use super::signals::{Order, Signals};
+use super::sockets::{Bound, Inherited, Listener, Role, open};
+use super::status::{self, Status};
+use super::tls::{self, Resolver};
+use super::upgrade::{self, Predecessor, Refused, Successor};
+use super::{Start, notify};
+use crate::diagnostic::Diagnostic;
+use crate::gateway::{self, Gateway};
+use crate::plugins::Registries;
+use crate::snapshot::{Published, Resources};
+use crate::telemetry::logging::Log;
+use crate::telemetry::{AccessLog, Metrics, access_log};
+use crate::upstream;
+
+/// How long idle connections may still bring a request after the drain began: closing one at the moment its client uses it loses
+/// that request.
+const LINGER: Duration = Duration::from_millis(500);
+/// The same when a new process serves already and nothing presses.
+const LINGER_AFTER_UPGRADE: Duration = Duration::from_secs(3);
+
+/// Why a process did not start, each a line for people.
+pub type Failure = Vec<String>;
+
+/// The threads that a process runs on.
+pub struct Runtimes {
+    /// Requests, and nothing else.
+    pub workers: Handle,
+    pub worker_threads: usize,
+}
+
+/// Everything that outlives a request and that orders act upon.
+struct Process {
+    settings: Settings,
+    log: Log,
+    access_log: Arc<AccessLog>,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    loader: Arc<Loader>,
+    resolver: Arc<Resolver>,
+    server: Arc<Server>,
+    drain: watch::Sender<bool>,
+    /// True once another process accepts from the same sockets.
+    shared: watch::Sender<bool>,
+    /// Descriptors for the next process, by name.
+    sockets: parking_lot::Mutex<Vec<(String, OwnedFd)>>,
+    unix_paths: Vec<PathBuf>,
+    reload: Arc<Notify>,
+}
+
+/// Starts, serves, ends.
+///
+/// # Errors
+/// What kept it from starting.
+pub async fn run(settings: Settings, start: Start, log: Log, runtimes: Runtimes) -> Result<(), Failure> {
+    // Before anything that takes time: a signal without a handler would kill the process.
+    let mut signals = Signals::new().map_err(|error| vec![format!("signals cannot be handled: {error}")])?;
+    prepare_prefix(&settings);
+    let files = raise_file_limit();
+    let mut inherited = Inherited::from_systemd();
+    let successor = match start.upgrade {
+        true => Some(announce(&settings)?),
+        false => None,
+    };
+    let mut bound = match &successor {
+        // Before the configuration: a port in use is said at once.
+        None => bind(&settings, runtimes.worker_threads, &mut inherited)?,
+        Some(_) => Vec::new(),
+    };
+    let process = Process::new(settings, log, files, runtimes.worker_threads)?;
+    process.load_first(&mut signals).await?;
+    let mut predecessor = None;
+    if let Some(successor) = successor {
+        let (sockets, old) = take_over(&process.settings, successor, &mut signals).await?;
+        inherited.keyed = sockets;
+        bound = bind(&process.settings, runtimes.worker_threads, &mut inherited)?;
+        predecessor = Some(old);
+    }
+    for left in inherited.left() {
+        tracing::warn!("the socket {left} was passed on, but no setting listens there; it is closed");
+    }
+    drop(inherited);
+    process.serve(bound, predecessor, &runtimes.workers, &mut signals).await
+}
+
+fn announce(settings: &Settings) -> Result<Successor, Failure> {
+    let path = settings.upgrade_path();
+    Successor::announce(&path).map_err(|error| vec![format!("{}: no upgrade socket: {error}", path.display())])
+}
+
+async fn take_over(
+    settings: &Settings,
+    successor: Successor,
+    signals: &mut Signals,
+) -> Result<(Vec<(String, OwnedFd)>, Predecessor), Failure> {
+    let patience = settings.upgrade_timeout;
+    tracing::info!("ready to take over; send SIGQUIT to the running process");
+    let received = tokio::task::spawn_blocking(move || successor.receive(patience));
+    let received = tokio::select! {
+        received = received => received,
+        _ = signals.stop() => return Err(vec!["stopped before the running process handed its sockets over".into()]),
+    };
+    match received {
+        Ok(Ok(received)) => Ok(received),
+        Ok(Err(error)) => Err(vec![format!("no sockets were handed over within {patience:?}: {error}")]),
+        Err(error) => Err(vec![error.to_string()]),
+    }
+}
+
+/// Makes the directory of the process's own files.
+fn prepare_prefix(settings: &Settings) {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.prefix);
+    if let Err(error) = made {
+        tracing::warn!(%error, "{} cannot be made; there will be no pid file and no upgrade", settings.prefix.display());
+    }
+}
+
+/// Raises the limit of open files as far as the system lets us, and returns it.
+fn raise_file_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Fails where the hard limit was lowered meanwhile; the old limit holds then.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current.map_or(1 << 20, |files| usize::try_from(files).unwrap_or(1 << 20))
+}
+
+/// Opens every socket of the settings.
+fn bind(settings: &Settings, workers: usize, inherited: &mut Inherited) -> Result<Vec<Bound>, Failure> {
+    let roles = [
+        (Role::Proxy, &settings.proxy_listen),
+        (Role::Admin, &settings.admin_listen),
+        (Role::Status, &settings.status_listen),
+    ];
+    let (mut bound, mut faults) = (Vec::new(), Vec::new());
+    for (role, listens) in roles {
+        for listen in listens {
+            match open(role, listen, if role == Role::Proxy { workers } else { 1 }, inherited) {
+                Ok(sockets) => bound.push(sockets),
+                Err(fault) => faults.push(fault),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(bound) } else { Err(faults) }
+}
+
+impl Process {
+    fn new(settings: Settings, log: Log, files: usize, workers: usize) -> Result<Self, Failure> {
+        let metrics = Arc::new(Metrics::new(settings.kong_latency_metrics));
+        let published = Arc::new(Published::default());
+        let access_log = AccessLog::start(&access_log_options(&settings), metrics.log_drops())
+            .map_err(|error| vec![format!("the access log cannot be opened: {error}")])?;
+        let access_log = Arc::new(access_log);
+        let resources = Resources {
+            registries: registries(&settings),
+            upstreams: Arc::new(upstream::Registry::new(
+                upstream_options(&settings),
+                Arc::new(upstream::SystemResolver),
+            )),
+            metrics: metrics.clone(),
+        };
+        let resolver = Resolver::new(published.clone(), tls::default_certificates(&settings)?);
+        if settings.ssl_cert.is_empty() && settings.proxy_listen.iter().any(|listen| listen.ssl) {
+            tracing::warn!("ssl_cert is not set: names without a certificate get a self-signed one, made just now");
+        }
+        let gateway = Gateway::new(gateway::Parts {
+            published: published.clone(),
+            metrics: metrics.clone(),
+            access_log: access_log.clone(),
+            options: gateway_options(&settings),
+            clock: gateway::Clock::System,
+        });
+        let (drain, draining) = watch::channel(false);
+        let server = Arc::new(Server {
+            proxy: Arc::new(proxy(&settings, gateway, workers)),
+            gate: gate(&settings, files),
+            metrics: metrics.clone(),
+            deadlines: Deadlines {
+                handshake: settings.tls_handshake_timeout,
+                header: settings.client_header_timeout,
+                keepalive: settings.keepalive_timeout,
+                requests: u32::try_from(settings.keepalive_requests).ok().filter(|requests| *requests > 0),
+            },
+            drain: draining,
+        });
+        let dbless = settings.database == Database::Off;
+        Ok(Self {
+            status: Status::new(published.clone(), metrics.clone(), dbless),
+            loader: Arc::new(Loader::new(&settings, published, resources.clone())),
+            settings,
+            log,
+            access_log,
+            metrics,
+            resolver,
+            server,
+            drain,
+            shared: watch::channel(false).0,
+            sockets: parking_lot::Mutex::default(),
+            unix_paths: Vec::new(),
+            reload: Arc::new(Notify::new()),
+        })
+    }
+
+    /// Loads the first configuration.
+    async fn load_first(&self, signals: &mut Signals) -> Result<(), Failure> {
+        let loader = self.loader.clone();
+        let loaded = tokio::task::spawn_blocking(move || loader.load());
+        let loaded = tokio::select! {
+            loaded = loaded => loaded.map_err(|error| vec![error.to_string()])?,
+            _ = signals.stop() => return Err(vec!["stopped while the configuration was being loaded".into()]),
+        };
+        match loaded {
+            Ok(outcome) => {
+                report(&outcome, "configuration loaded");
+                Ok(())
+            }
+            Err(outcome) => Err(outcome.diagnostics.iter().map(describe).collect()),
+        }
+    }
+
+    async fn serve(
+        mut self,
+        bound: Vec<Bound>,
+        predecessor: Option<Predecessor>,
+        workers: &Handle,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
+        self.unix_paths = bound
+            .iter()
+            .filter_map(|bound| match &bound.local {
+                Address::Unix(path) => Some(path.clone()),
+                Address::Tcp(_) => None,
+            })
+            .collect();
+        let sockets = bound.iter().flat_map(|bound| bound.listeners.iter().map(|listener| (bound.key(), listener)));
+        *self.sockets.get_mut() = sockets
+            .map(|(name, listener)| Ok((name, listener.as_fd().try_clone_to_owned()?)))
+            .collect::<std::io::Result<_>>()
+            .map_err(|error| vec![format!("a listening socket cannot be duplicated: {error}")])?;
+        let (stop, stopping) = watch::channel(false);
+        for bound in bound {
+            self.listen(bound, workers, &stopping)?;
+        }
+        let process = Arc::new(self);
+        let upstreams = process.loader.upstreams();
+        let background = stopping.clone();
+        tokio::spawn(async move { upstreams.start(background).await });
+        tokio::spawn(process.clone().reload_when_told());
+        write_pid(&process.settings.pid_path());
+        if let Some(old) = predecessor
+            && let Err(error) = old.serving()
+        {
+            tracing::warn!(%error, "the process before was gone before it heard that this one serves");
+        }
+        notify::ready();
+        tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "serving");
+        let graceful = process.follow_orders(signals).await;
+        notify::stopping();
+        if graceful {
+            process.finish(signals).await;
+        }
+        let _ = stop.send(true);
+        process.clean_up();
+        Ok(())
+    }
+
+    /// Starts to serve on the sockets of one listen item.
+    fn listen(&self, bound: Bound, workers: &Handle, stopping: &watch::Receiver<bool>) -> Result<(), Failure> {
+        let Bound { role, listen, listeners, local } = bound;
+        tracing::info!("{} listens on {}", role.name(), Listen { address: local, ..listen.clone() });
+        let fault =
+            |error: &dyn std::fmt::Display| vec![format!("{} ({}_listen): {error}", listen.address, role.name())];
+        let tls = match listen.ssl {
+            true => {
+                let protocols = self.settings.ssl_protocols;
+                Some(
+                    tls::server_config(protocols, self.resolver.clone(), listen.http2)
+                        .map_err(|error| fault(&error))?,
+                )
+            }
+            false => None,
+        };
+        match role {
+            Role::Proxy => {
+                let tls = match tls {
+                    Some(config) => {
+                        Some(Arc::new(tls::acceptor(config, self.resolver.clone()).map_err(|error| fault(&error))?))
+                    }
+                    None => None,
+                };
+                let endpoint = Arc::new(Endpoint { listen, tls });
+                for listener in listeners {
+                    let (server, endpoint, shared) = (self.server.clone(), endpoint.clone(), self.shared.subscribe());
+                    workers.spawn(async move {
+                        let address = endpoint.listen.address.clone();
+                        if let Err(error) = server.accept(listener, endpoint, shared).await {
+                            tracing::error!(%error, "{address} cannot be served");
+                        }
+                    });
+                }
+            }
+            Role::Status | Role::Admin => {
+                let router = match role {
+                    Role::Status => status::router(self.status.clone()),
+                    _ => return Ok(()),
+                };
+                for listener in listeners {
+                    serve_http(listener, router.clone(), stopping.clone()).map_err(|error| fault(&error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reloads until the process ends, one after the other; what is asked for meanwhile is one more.
+    async fn reload_when_told(self: Arc<Self>) {
+        loop {
+            self.reload.notified().await;
+            notify::reloading();
+            let process = self.clone();
+            let done = tokio::task::spawn_blocking(move || process.reload_now()).await;
+            if let Err(error) = done {
+                tracing::error!(%error, "the reload failed");
+            }
+            notify::ready();
+        }
+    }
+
+    /// Reads declarative files, default certificates and log files anew. Blocks.
+    fn reload_now(&self) {
+        self.reopen_logs();
+        match tls::default_certificates(&self.settings) {
+            // A self-signed certificate stays: clients may have been told to trust it.
+            Ok(_) if self.settings.ssl_cert.is_empty() => {}
+            Ok(defaults) => self.resolver.set_defaults(defaults),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("reload: the default certificates stay as they were: {fault}");
+                }
+            }
+        }
+        if !self.loader.has_source() {
+            tracing::info!("reload: no declarative_config is set; the configuration stays as it is");
+            return;
+        }
+        match self.loader.load() {
+            Ok(outcome) => report(&outcome, "configuration reloaded"),
+            Err(outcome) => {
+                for fault in outcome.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()) {
+                    tracing::error!("reload: {}", describe(fault));
+                }
+                let generation = outcome.generation;
+                tracing::error!(generation, took = ?outcome.took, "reload failed; the configuration before stays in use");
+            }
+        }
+    }
+
+    fn reopen_logs(&self) {
+        if let Err(error) = self.log.reopen() {
+            tracing::error!(%error, "the log could not be opened anew; the old file stays in use");
+        }
+        self.access_log.reopen();
+    }
+
+    /// Follows signals until one ends the process; tells whether requests in flight are to be finished.
+    async fn follow_orders(self: &Arc<Self>, signals: &mut Signals) -> bool {
+        loop {
+            match signals.next().await {
+                Order::Reload => self.reload.notify_one(),
+                Order::ReopenLogs => {
+                    let process = self.clone();
+                    tokio::task::spawn_blocking(move || process.reopen_logs());
+                }
+                Order::Finish => {
+                    tracing::info!("SIGTERM: finishing");
+                    return true;
+                }
+                Order::Stop => {
+                    tracing::info!("SIGINT: stopping");
+                    return false;
+                }
+                Order::HandOver => {
+                    if self.hand_over(signals).await {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the sockets to a new process; tells whether this one is to finish.
+    async fn hand_over(self: &Arc<Self>, signals: &mut Signals) -> bool {
+        tracing::info!("SIGQUIT: looking for a new process to hand the sockets to");
+        let process = self.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let (path, patience) = (process.settings.upgrade_path(), process.settings.upgrade_timeout);
+            upgrade::hand_over(&path, &process.sockets.lock(), patience)
+        });
+        let done = tokio::select! {
+            done = done => done,
+            _ = signals.stop() => return true,
+        };
+        match done {
+            Ok(Ok(())) => {
+                tracing::info!("the new process serves; finishing");
+                let _ = self.shared.send(true);
+                true
+            }
+            Ok(Err(Refused::Nobody)) => {
+                tracing::info!("no new process waits; finishing");
+                true
+            }
+            Ok(Err(Refused::Failed(error))) => {
+                tracing::error!(%error, "the new process did not take over; this one goes on");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the hand-over failed; this process goes on");
+                false
+            }
+        }
+    }
+
+    /// Lets requests in flight finish, for a bounded time; a second order ends that at once.
+    async fn finish(&self, signals: &mut Signals) {
+        let start = Instant::now();
+        let handed_over = *self.shared.borrow();
+        self.status.drain();
+        self.sockets.lock().clear();
+        let _ = self.drain.send(true);
+        let grace = self.settings.grace_period;
+        let idle = async {
+            // Accepting ends and what waited in the queues begins.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let linger = if handed_over { LINGER_AFTER_UPGRADE } else { LINGER };
+            let mut kept = true;
+            while self.metrics.connections.active() > 0 && start.elapsed() < grace {
+                if kept && start.elapsed() >= linger.min(grace) {
+                    // Idle connections are closed; those with a request end with its answer.
+                    self.server.proxy.http_cleanup().await;
+                    kept = false;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = idle => {}
+            () = signals.stop() => tracing::warn!("told again; not waiting any longer"),
+        }
+        let cut = self.metrics.connections.active();
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections are cut: they did not end within the grace period");
+        }
+    }
+
+    fn clean_up(&self) {
+        tracing::info!("finished");
+        self.access_log.flush();
+        let pid_path = self.settings.pid_path();
+        // A successor has written its own.
+        if read_pid(&pid_path) == Some(std::process::id()) {
+            let _ = std::fs::remove_file(pid_path);
+        }
+        if !*self.shared.borrow() {
+            for path in &self.unix_paths {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// Serves a router on a socket until told to stop.
+fn serve_http(listener: Listener, router: axum::Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    let stop = async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    match listener {
+        Listener::Tcp(listener) => {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop).await });
+        }
+        Listener::Unix(listener) => {
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop).await });
+        }
+    }
+    Ok(())
+}
+
+/// Says what came of loading a configuration.
+fn report(outcome: &Outcome, message: &str) {
+    for warning in &outcome.diagnostics {
+        tracing::warn!("{}", describe(warning));
+    }
+    tracing::info!(generation = outcome.generation, took = ?outcome.took, "{message}");
+}
+
+/// One line: place, path, message, remedy.
+fn describe(diagnostic: &Diagnostic) -> String {
+    match &diagnostic.excerpt {
+        Some(excerpt) => format!("{diagnostic}: `{}`", excerpt.trim()),
+        None => diagnostic.to_string(),
+    }
+}
+
+fn write_pid(path: &Path) {
+    if let Err(error) = std::fs::write(path, format!("{}\n", std::process::id())) {
+        tracing::warn!(%error, "{} cannot be written; `portcullis reload` will not find this process", path.display());
+    }
+}
+
+/// The process id in a pid file.
+pub fn read_pid(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn gate(settings: &Settings, files: usize) -> Arc<Gate> {
+    // A connection of a client needs a descriptor, and one for its service; the rest is for everything else.
+    let most = settings.max_connections.or_else(|| (files / 3).max(64));
+    let most_per_client = settings.max_connections_per_client.or_else(|| most.div_ceil(2));
+    Gate::new(most, most_per_client, settings.trusted_ips.clone())
+}
+
+fn proxy(settings: &Settings, gateway: Gateway, workers: usize) -> pingora_proxy::HttpProxy<Gateway> {
+    let pool = usize::try_from(settings.upstream_keepalive_pool_size).unwrap_or(usize::MAX);
+    let conf = ServerConf {
+        threads: workers,
+        // Pingora multiplies it with the threads.
+        upstream_keepalive_pool_size: pool.div_ceil(workers.max(1)),
+        // How often a request is tried is the service's `retries`, which the gateway counts.
+        max_retries: usize::from(u16::MAX),
+        ca_file: settings.lua_ssl_trusted_certificate.single_file(),
+        ..ServerConf::default()
+    };
+    let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
+    let mut options = HttpServerOptions::default();
+    // Asked for only on connections that began with the preface of HTTP/2.
+    options.h2c = true;
+    options.h2_idle_timeout = Some(settings.keepalive_timeout);
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(u32::try_from(settings.http2_max_concurrent_streams).unwrap_or(u32::MAX));
+    h2.max_header_list_size(u32::try_from(settings.max_request_header_size.0).unwrap_or(u32::MAX));
+    proxy.h2_options = Some(h2);
+    proxy
+}
+
+fn access_log_options(settings: &Settings) -> access_log::Options {
+    access_log::Options {
+        target: settings.proxy_access_log.clone(),
+        sample: settings.access_log_sample,
+        sample_rejects: settings.access_log_sample_rejects,
+        queue: usize::try_from(settings.access_log_queue).unwrap_or(usize::MAX),
+    }
+}
+
+fn registries(settings: &Settings) -> Registries {
+    Registries {
+        token_limit: usize::try_from(settings.max_token_size.0).unwrap_or(usize::MAX),
+        ..Registries::default()
+    }
+}
+
+fn upstream_options(settings: &Settings) -> upstream::Options {
+    upstream::Options { idle_timeout: Some(settings.upstream_keepalive_idle_timeout), ..upstream::Options::default() }
+}
+
+/// What of the settings the gateway works by.
+pub fn gateway_options(settings: &Settings) -> gateway::Options {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let limits = gateway::Limits::default();
+    let timeouts = gateway::Timeouts::default();
+    gateway::Options {
+        trusted_ips: settings.trusted_ips.clone(),
+        real_ip_header: settings.real_ip_header.clone(),
+        real_ip_recursive: settings.real_ip_recursive,
+        error_default_type: settings.error_default_type,
+        headers: settings.headers,
+        request_id_upstream: settings.headers_upstream.request_id,
+        allow_debug_header: settings.allow_debug_header,
+        port_maps: settings.port_maps.clone(),
+        limits: gateway::Limits {
+            header_count: size(settings.max_request_headers),
+            header_bytes: size(settings.max_request_header_size.0),
+            target_bytes: size(settings.max_uri_size.0),
+            body_bytes: Some(settings.client_max_body_size.0).filter(|bytes| *bytes > 0),
+            body_min_rate: settings.client_body_min_rate.0,
+            ..limits
+        },
+        timeouts: gateway::Timeouts {
+            keepalive: settings.keepalive_timeout,
+            read: settings.client_body_timeout,
+            write: settings.send_timeout,
+            ..timeouts
+        },
+    }
+}
+
+/// The address that a listener on all addresses is reached by from here.
+pub fn reachable(address: &Address) -> Option<std::net::SocketAddr> {
+    match address {
+        Address::Tcp(address) => {
+            let mut address = *address;
+            match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(std::net::Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            Some(address)
+        }
+        Address::Unix(_) => None,
+    }
+}

@@ -1,0 +1,212 @@
+//! From `accept` to the gateway: the loops that take connections, and what is done to one before its first request.
+//!
+//! Pingora's own listeners bind late, keep no caps, know no PROXY protocol and leave no say in deadlines; its HTTP sessions and its
+//! proxy are used as they are.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::{ALPN, IO, Ssl};
+use pingora_proxy::HttpProxy;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::gate::{Gate, Permit};
+use super::listen::Listen;
+use super::proxy_protocol::{self, Source};
+use super::sockets::Listener;
+use super::stream::{Connection, Guarded, Phase, Raw};
+use crate::gateway::Gateway;
+use crate::telemetry::{Metrics, Shed};
+
+/// RFC 9113 section 3.4.
+const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long to wait before accepting again when no file descriptor is left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long clients may take, before the gateway has a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// PROXY protocol header and TLS handshake.
+    pub handshake: Duration,
+    /// A request's header.
+    pub header: Duration,
+    /// Between requests.
+    pub keepalive: Duration,
+    /// Requests on one HTTP/1 connection; `None` = any number.
+    pub requests: Option<u32>,
+}
+
+/// Everything that connections to the proxy share.
+pub struct Server {
+    pub proxy: Arc<HttpProxy<Gateway>>,
+    pub gate: Arc<Gate>,
+    pub metrics: Arc<Metrics>,
+    pub deadlines: Deadlines,
+    /// Becomes true when the process is to end: no connection is accepted any more, none is kept after its request.
+    pub drain: watch::Receiver<bool>,
+}
+
+/// What is known of a listener's connections beforehand.
+pub struct Endpoint {
+    pub listen: Listen,
+    pub tls: Option<Arc<Acceptor>>,
+}
+
+/// A listening socket in the runtime.
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Accepting {
+    fn new(listener: Listener) -> io::Result<Self> {
+        Ok(match listener {
+            Listener::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            Listener::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Raw, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Fails only on a connection that is gone; it is noticed at the first read.
+                let _ = stream.set_nodelay(true);
+                Ok((Raw::Tcp(stream), Some(peer.ip())))
+            }
+            Self::Unix(listener) => Ok((Raw::Unix(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+impl Server {
+    /// Accepts until the drain begins. What the kernel had completed by then is still served, unless `shared` says that another
+    /// process accepts from the same socket.
+    ///
+    /// # Errors
+    /// When the socket cannot be used.
+    pub async fn accept(
+        self: Arc<Self>,
+        listener: Listener,
+        endpoint: Arc<Endpoint>,
+        shared: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let listener = Accepting::new(listener)?;
+        let mut drain = self.drain.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = drain.wait_for(|draining| *draining) => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((raw, peer)) => self.spawn(raw, peer, &endpoint),
+                Err(error) => self.accept_failed(&error).await,
+            }
+        }
+        // A socket that is closed with connections in its queue resets them.
+        while !*shared.borrow() {
+            let Ok(Ok((raw, peer))) = timeout(Duration::from_millis(1), listener.accept()).await else { break };
+            self.spawn(raw, peer, &endpoint);
+        }
+        Ok(())
+    }
+
+    async fn accept_failed(&self, error: &io::Error) {
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: accepting again at once would fail again at once.
+        if matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12)) {
+            self.metrics.shed(Shed::FileDescriptors);
+            tracing::debug!(%error, "no connection can be accepted");
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, raw: Raw, peer: Option<IpAddr>, endpoint: &Arc<Endpoint>) {
+        self.metrics.connections.accepted();
+        let permit = match self.gate.enter() {
+            Ok(permit) => permit,
+            Err(cause) => return self.metrics.shed(cause),
+        };
+        let (server, endpoint) = (self.clone(), endpoint.clone());
+        tokio::spawn(async move {
+            let _open = server.metrics.connections.handled();
+            if let Err(cause) = server.serve(raw, peer, &endpoint, permit).await {
+                server.metrics.shed(cause);
+            }
+        });
+    }
+
+    async fn serve(
+        &self,
+        raw: Raw,
+        mut peer: Option<IpAddr>,
+        endpoint: &Endpoint,
+        mut permit: Permit,
+    ) -> Result<(), Shed> {
+        let mut connection = Connection::new(raw);
+        let limit = self.deadlines.handshake;
+        if endpoint.listen.proxy_protocol {
+            let read = timeout(limit, proxy_protocol::read(&mut connection)).await;
+            match read.ok().and_then(Result::ok).ok_or(Shed::ProxyProtocol)? {
+                Source::Client { from, to } => {
+                    peer = Some(from.ip());
+                    connection.set_addresses(from, to);
+                }
+                Source::Local => {}
+            }
+        }
+        if let Some(peer) = peer {
+            permit.of_client(peer)?;
+        }
+        match &endpoint.tls {
+            Some(acceptor) => {
+                let handshake = timeout(limit, acceptor.tls_handshake(connection)).await;
+                let stream = handshake.map_err(|_| Shed::HandshakeTimeout)?.map_err(|error| {
+                    tracing::debug!(%error, "TLS handshake failed");
+                    Shed::Handshake
+                })?;
+                let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
+                self.http(stream, http2, false).await;
+            }
+            None => self.http(connection, false, endpoint.listen.http2).await,
+        }
+        Ok(())
+    }
+
+    /// Serves requests until the connection ends. `may_be_http2`: a plain connection may begin with the preface of HTTP/2.
+    async fn http<S: IO + 'static>(&self, stream: S, http2: bool, may_be_http2: bool) {
+        let phase = Phase::first(self.deadlines.header, self.metrics.clone());
+        let mut stream = Guarded::new(stream, phase.clone());
+        let http2 = http2
+            || may_be_http2
+                && match stream.starts_with(H2_PREFACE).await {
+                    Ok(prior_knowledge) => prior_knowledge,
+                    Err(_) => return,
+                };
+        if http2 {
+            self.proxy.process_new(Box::new(stream), &self.drain).await;
+            return;
+        }
+        let mut session = ServerSession::new_http1(Box::new(stream));
+        session.set_keepalive(Some(self.deadlines.keepalive.as_secs().max(1)));
+        session.set_keepalive_reuses_remaining(self.deadlines.requests);
+        // As Pingora's `ServerApp` for HTTP applications does it, but for the phases.
+        let mut result = self.proxy.process_new_http(session, &self.drain).await;
+        while let Some((stream, settings)) = result.map(pingora_core::apps::ReusedHttpStream::consume) {
+            phase.next_request();
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                HttpPersistentSettings::apply_to_session(settings, &mut session);
+            }
+            result = self.proxy.process_new_http(session, &self.drain).await;
+        }
+    }
+}

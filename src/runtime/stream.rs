@@ -1,0 +1,454 @@
+//! A client's connection as Pingora's HTTP sees it.
+//!
+//! Two layers, both Pingora `IO`: [`Connection`], the socket with a write buffer (header and body of an answer leave in one
+//! packet) and the addresses that the PROXY protocol told; and over it, or over the TLS on it, [`Guarded`], which holds clients to a
+//! deadline for a whole request header — Pingora's own timeouts are for one read each and never end a client that sends a byte now
+//! and then. A header that arrives in one piece costs one search for its end and no timer.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::{SslDigest, TlsRef};
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, Sleep};
+
+/// Enough for the header of an answer and a small body.
+const WRITE_BUFFER: usize = 4096;
+
+/// The socket.
+#[derive(Debug)]
+pub enum Raw {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Raw {
+    fn fd(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsRawFd;
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+macro_rules! either {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Raw::Tcp($stream) => {
+                let $stream = Pin::new($stream);
+                $call
+            }
+            Raw::Unix($stream) => {
+                let $stream = Pin::new($stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Raw {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Raw {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+/// A client's socket.
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufWriter<Raw>,
+    established: SystemTime,
+    socket: Arc<SocketDigest>,
+}
+
+impl Connection {
+    pub fn new(raw: Raw) -> Self {
+        let socket = Arc::new(SocketDigest::from_raw_fd(raw.fd()));
+        Self { stream: BufWriter::with_capacity(WRITE_BUFFER, raw), established: SystemTime::now(), socket }
+    }
+
+    /// Puts the client's address and the one it connected to in place of the socket's.
+    pub fn set_addresses(&mut self, from: std::net::SocketAddr, to: std::net::SocketAddr) {
+        use pingora_core::protocols::l4::socket::SocketAddr;
+        let digest = SocketDigest::from_raw_fd(self.stream.get_ref().fd());
+        // A cell that was made just now is empty: setting it cannot fail.
+        let _ = digest.peer_addr.set(Some(SocketAddr::Inet(from)));
+        let _ = digest.local_addr.set(Some(SocketAddr::Inet(to)));
+        self.socket = Arc::new(digest);
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().stream.get_mut()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+#[async_trait]
+impl Shutdown for Connection {
+    async fn shutdown(&mut self) {
+        // The client may be gone already.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Connection {
+    fn id(&self) -> UniqueIDType {
+        self.stream.get_ref().fd()
+    }
+}
+
+impl Ssl for Connection {}
+
+impl GetTimingDigest for Connection {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        vec![Some(TimingDigest { established_ts: self.established, ..TimingDigest::default() })]
+    }
+}
+
+impl GetProxyDigest for Connection {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Connection {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.socket.clone())
+    }
+}
+
+impl Peek for Connection {}
+
+/// Which part of a request a connection is in.
+const WAITING: u8 = 0;
+const HEADER: u8 = 1;
+const UNGUARDED: u8 = 2;
+
+/// Shared between a connection's stream and the loop that serves it.
+#[derive(Debug)]
+pub struct Phase {
+    phase: AtomicU8,
+    /// How long a whole header may take.
+    limit: Duration,
+    /// Called when a client exceeded it.
+    exceeded: fn(&Arc<crate::telemetry::Metrics>),
+    metrics: Arc<crate::telemetry::Metrics>,
+}
+
+impl Phase {
+    /// A new connection: its first header is awaited from now on.
+    pub fn first(limit: Duration, metrics: Arc<crate::telemetry::Metrics>) -> Arc<Self> {
+        let exceeded = |metrics: &Arc<crate::telemetry::Metrics>| {
+            metrics.shed(crate::telemetry::Shed::HeaderTimeout);
+        };
+        Arc::new(Self { phase: AtomicU8::new(HEADER), limit, exceeded, metrics })
+    }
+
+    /// The next request may come; its deadline begins with its first byte.
+    pub fn next_request(&self) {
+        self.phase.store(WAITING, Relaxed);
+    }
+
+    /// No deadline from now on: HTTP/2 has its own.
+    pub fn release(&self) {
+        self.phase.store(UNGUARDED, Relaxed);
+    }
+}
+
+/// The last bytes of a header, over the boundaries of reads: how much of `\n\r\n` or `\n\n` has been seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct EndOfHeader {
+    /// Whether anything but empty lines has come: those before a request line are skipped (RFC 9112 section 2.2).
+    begun: bool,
+    newline: bool,
+    then_return: bool,
+}
+
+impl EndOfHeader {
+    /// Whether the header ends within these bytes.
+    fn found(&mut self, bytes: &[u8]) -> bool {
+        // What a read begins with may end what the one before began.
+        let mut rest = bytes;
+        if !self.begun {
+            let Some(begin) = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else { return false };
+            self.begun = true;
+            rest = rest.get(begin..).unwrap_or_default();
+        }
+        while self.newline {
+            let Some((first, after)) = rest.split_first() else { return false };
+            match first {
+                b'\n' => return true,
+                b'\r' if !self.then_return => self.then_return = true,
+                _ => (self.newline, self.then_return) = (false, false),
+            }
+            rest = after;
+        }
+        // A header of several lines: look at its end first, where it ends when it came in one piece.
+        if rest.ends_with(b"\n\r\n") || rest.ends_with(b"\n\n") {
+            return true;
+        }
+        for place in memchr::memchr_iter(b'\n', rest) {
+            match rest.get(place + 1..) {
+                Some([b'\n', ..] | [b'\r', b'\n', ..]) => return true,
+                Some([]) => (self.newline, self.then_return) = (true, false),
+                Some([b'\r']) => (self.newline, self.then_return) = (true, true),
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
+/// A connection whose client is held to the deadline for headers.
+#[derive(Debug)]
+pub struct Guarded<S> {
+    stream: S,
+    phase: Arc<Phase>,
+    /// Bytes that were read to tell HTTP/2 from HTTP/1.1, to be read again.
+    peeked: Vec<u8>,
+    seen: EndOfHeader,
+    timer: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Instant>,
+}
+
+/// Told to a client that was too slow, when it still listens.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+impl<S: IO> Guarded<S> {
+    pub fn new(stream: S, phase: Arc<Phase>) -> Self {
+        let deadline = Some(Instant::now() + phase.limit);
+        Self { stream, phase, peeked: Vec::new(), seen: EndOfHeader::default(), timer: None, deadline }
+    }
+
+    /// Reads ahead as long as what comes is `preface`, and tells whether all of it came. Nothing is lost: it is read again.
+    ///
+    /// # Errors
+    /// When the connection ends or fails, or the deadline passes.
+    pub async fn starts_with(&mut self, preface: &[u8]) -> io::Result<bool> {
+        use tokio::io::AsyncReadExt;
+        let mut got = Vec::with_capacity(preface.len());
+        let result = loop {
+            if !preface.starts_with(&got) {
+                break Ok(false);
+            }
+            if got.len() == preface.len() {
+                break Ok(true);
+            }
+            let mut rest = [0; 24];
+            let wanted = (preface.len() - got.len()).min(rest.len());
+            match self.read(rest.get_mut(..wanted).unwrap_or_default()).await {
+                Ok(0) => break Ok(false),
+                Ok(count) => got.extend(rest.iter().take(count)),
+                Err(error) => break Err(error),
+            }
+        };
+        self.peeked = got;
+        self.seen = EndOfHeader::default();
+        result
+    }
+
+    /// Looks at what was read: notes where a header begins and where it ends.
+    fn note(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.phase.phase.load(Relaxed) == WAITING {
+            self.phase.phase.store(HEADER, Relaxed);
+            self.deadline = None;
+            self.seen = EndOfHeader::default();
+        }
+        if self.seen.found(bytes) {
+            self.phase.phase.store(UNGUARDED, Relaxed);
+            self.timer = None;
+            self.deadline = None;
+            self.seen = EndOfHeader::default();
+        } else if self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + self.phase.limit);
+        }
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl<S: IO> AsyncRead for Guarded<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        if !this.peeked.is_empty() {
+            let count = this.peeked.len().min(buf.remaining());
+            let rest = this.peeked.split_off(count);
+            buf.put_slice(&this.peeked);
+            this.peeked = rest;
+        } else {
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Ready(result) => result?,
+                Poll::Pending if this.phase.phase.load(Relaxed) == HEADER => {
+                    ready!(this.poll_deadline(cx));
+                    (this.phase.exceeded)(&this.phase.metrics);
+                    // As far as it goes without waiting.
+                    let _ = Pin::new(&mut this.stream).poll_write(cx, TOO_SLOW).is_ready()
+                        && Pin::new(&mut this.stream).poll_flush(cx).is_ready();
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if this.phase.phase.load(Relaxed) != UNGUARDED {
+            this.note(buf.filled().get(before..).unwrap_or_default());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: IO> AsyncWrite for Guarded<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl<S: IO> Shutdown for Guarded<S> {
+    async fn shutdown(&mut self) {
+        Shutdown::shutdown(&mut self.stream).await;
+    }
+}
+
+impl<S: IO> UniqueID for Guarded<S> {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl<S: IO> Ssl for Guarded<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl<S: IO> GetTimingDigest for Guarded<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+}
+
+impl<S: IO> GetProxyDigest for Guarded<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+}
+
+impl<S: IO> GetSocketDigest for Guarded<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+}
+
+#[async_trait]
+impl<S: IO> Peek for Guarded<S> {
+    /// What [`Guarded::starts_with`] read.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let Some(there) = self.peeked.get(..buf.len()) else { return Ok(false) };
+        buf.copy_from_slice(there);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;

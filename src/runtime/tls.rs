@@ -1,0 +1,126 @@
+//! TLS on the listeners: certificates from the published snapshot, else from the settings.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+use pingora_core::listeners::TlsAccept;
+use pingora_core::listeners::tls::{Acceptor, TlsSettings};
+use pingora_core::protocols::tls::TlsRef;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::settings::{Settings, SslProtocols};
+use crate::gateway::Handshake;
+use crate::snapshot::Published;
+use crate::tls::{Alternatives, certified_key, choose, self_signed};
+
+/// Picks the certificate of a handshake.
+pub struct Resolver {
+    published: Arc<Published>,
+    /// For names that no certificate entity is for.
+    defaults: RwLock<Alternatives>,
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl Resolver {
+    pub fn new(published: Arc<Published>, defaults: Alternatives) -> Arc<Self> {
+        Arc::new(Self { published, defaults: RwLock::new(defaults) })
+    }
+
+    /// Replaces the default certificates; connections keep theirs.
+    pub fn set_defaults(&self, defaults: Alternatives) {
+        *self.defaults.write() = defaults;
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let snapshot = self.published.load();
+        let schemes = hello.signature_schemes();
+        match snapshot.routing.certificates.find(hello.server_name()) {
+            Some(found) => choose(found, schemes),
+            None => choose(&self.defaults.read(), schemes),
+        }
+    }
+}
+
+/// Reads `ssl_cert` and `ssl_cert_key`, or makes a certificate where they are not set.
+///
+/// # Errors
+/// Messages that name the files.
+pub fn default_certificates(settings: &Settings) -> Result<Alternatives, Vec<String>> {
+    if settings.ssl_cert.is_empty() {
+        let made = self_signed().map_err(|error| vec![format!("no self-signed certificate could be made: {error}")])?;
+        return Ok([made].into());
+    }
+    let mut faults = Vec::new();
+    let mut keys = Vec::new();
+    for (cert, key) in settings.ssl_cert.iter().zip(&settings.ssl_cert_key) {
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        };
+        match (read(cert), read(key)) {
+            (Ok(chain), Ok(secret)) => match certified_key(&chain, &secret) {
+                Ok(certified) => keys.push(certified),
+                Err(error) => faults.push(format!("{} with {}: {error}", cert.display(), key.display())),
+            },
+            (chain, secret) => faults.extend(chain.err().into_iter().chain(secret.err())),
+        }
+    }
+    if faults.is_empty() { Ok(keys.into()) } else { Err(faults) }
+}
+
+/// Puts the server name of a handshake where the gateway finds it.
+struct Callbacks;
+
+#[async_trait]
+impl TlsAccept for Callbacks {
+    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        let server_name = tls.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
+        Some(Arc::new(Handshake { server_name }))
+    }
+}
+
+/// The rustls configuration of a listener.
+///
+/// # Errors
+/// When rustls refuses it.
+pub fn server_config(
+    protocols: SslProtocols,
+    resolver: Arc<Resolver>,
+    http2: bool,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let versions: Vec<_> = [(protocols.tls12, &rustls::version::TLS12), (protocols.tls13, &rustls::version::TLS13)]
+        .into_iter()
+        .filter_map(|(on, version)| on.then_some(version))
+        .collect();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    // Tickets need no memory for clients that never come back.
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    Ok(Arc::new(config))
+}
+
+/// Pingora's acceptor around a configuration of our own: its builder knows no choice of protocol versions.
+///
+/// # Errors
+/// When Pingora refuses the settings.
+pub fn acceptor(config: Arc<ServerConfig>, resolver: Arc<Resolver>) -> pingora_core::Result<Acceptor> {
+    let mut settings = TlsSettings::with_callbacks(Box::new(Callbacks))?;
+    settings.set_cert_resolver(resolver);
+    let mut acceptor = settings.build();
+    acceptor.acceptor = tokio_rustls::TlsAcceptor::from(config);
+    Ok(acceptor)
+}
