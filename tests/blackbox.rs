@@ -9,6 +9,7 @@ mod blackbox {
         pub mod golden;
         pub mod http;
     }
+    mod authentication;
     mod connections;
     mod faults;
     mod forwarding;

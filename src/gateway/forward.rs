@@ -21,7 +21,7 @@ use crate::upstream::{HashInput, PickFault};
 impl Gateway {
     /// Picks the address of the first or next attempt.
     pub(super) fn pick(&self, session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>, PickFault> {
-        let snapshot = ctx.snapshot.clone();
+        let snapshot = &ctx.snapshot;
         let found = ctx.found.ok_or(PickFault::NoPeer)?;
         let route = snapshot.routing.routes.get(found.route).ok_or(PickFault::NoPeer)?;
         let service = route.service.as_ref().ok_or(PickFault::NoPeer)?;
@@ -41,7 +41,7 @@ impl Gateway {
         let picked = service.destination.pick(&input, &mut ctx.attempts)?;
         ctx.host_header = Some(picked.host_header);
         ctx.lease = Some(picked.lease);
-        ctx.attempted = Some(Instant::now());
+        ctx.attempted = if ctx.attempts.count() == 1 { ctx.forwarded } else { Some(Instant::now()) };
         Ok(picked.peer)
     }
 

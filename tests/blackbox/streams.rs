@@ -51,7 +51,7 @@ fn websockets_pass() {
 }
 
 /// Sends one HTTP/2 request with prior knowledge; status, headers and body.
-async fn http2(port: u16, request: Request<()>, body: Option<Bytes>) -> (http::response::Parts, Vec<u8>) {
+pub async fn http2(port: u16, request: Request<()>, body: Option<Bytes>) -> (http::response::Parts, Vec<u8>) {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -146,4 +146,63 @@ fn responses_are_streamed() {
         assert!(read > 0);
         all.extend_from_slice(&part[..read]);
     }
+}
+
+/// gRPC: HTTP/2 on both sides, `te` and the service's trailers pass.
+#[test]
+fn grpc_passes_with_its_trailers() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let port = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        let te = request.headers().get("te").cloned();
+                        let answer = http::Response::builder()
+                            .header("content-type", "application/grpc")
+                            .header("seen-te", te.unwrap_or(http::HeaderValue::from_static("")))
+                            .header("seen-path", request.uri().path())
+                            .body(())
+                            .unwrap();
+                        let mut sender = respond.send_response(answer, false).unwrap();
+                        sender.send_data(Bytes::from_static(b"\0\0\0\0\x01x"), false).unwrap();
+                        let mut trailers = http::HeaderMap::new();
+                        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+                        sender.send_trailers(trailers).unwrap();
+                    }
+                });
+            }
+        });
+        port
+    });
+    let service = json!({"port": port, "protocol": "grpc"});
+    let route = json!({"paths": ["/"], "protocols": ["grpc"], "strip_path": false, "service": 0});
+    let gateway = Gateway::with(dataset(&[service], &[route]), Setup { h2c: true, ..Setup::default() });
+    runtime.block_on(async {
+        let stream = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let call = request(gateway.port(), "/pkg.Svc/Do")
+            .method("POST")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())
+            .unwrap();
+        let (answer, mut sender) = client.send_request(call, false).unwrap();
+        sender.send_data(Bytes::from_static(b"\0\0\0\0\0"), true).unwrap();
+        let (parts, mut body) = answer.await.unwrap().into_parts();
+        assert_eq!(parts.status, 200);
+        assert_eq!(parts.headers["seen-te"], "trailers");
+        assert_eq!(parts.headers["seen-path"], "/pkg.Svc/Do");
+        assert_eq!(parts.headers["via"], concat!("2 portcullis/", env!("CARGO_PKG_VERSION")));
+        while let Some(part) = body.data().await {
+            let part = part.unwrap();
+            let _ = body.flow_control().release_capacity(part.len());
+        }
+        let trailers = body.trailers().await.unwrap().expect("trailers");
+        assert_eq!(trailers["grpc-status"], "0");
+    });
 }

@@ -2,6 +2,7 @@
 
 use portcullis::entity::{Dataset, Entity, Kind};
 use portcullis::gateway::testing::{Proxy, Setup};
+use portcullis::schema::Now;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -38,27 +39,16 @@ impl Gateway {
 pub fn dataset(services: &[Value], routes: &[Value]) -> Dataset {
     let mut dataset = Dataset::default();
     for (number, given) in services.iter().enumerate() {
-        let document = json!({
-            "id": id(1, number), "created_at": 1, "updated_at": 1, "name": format!("service-{number}"), "retries": 5,
-            "protocol": "http", "host": "127.0.0.1", "port": 80, "path": null, "connect_timeout": 60000,
-            "write_timeout": 60000, "read_timeout": 60000, "tags": null, "client_certificate": null, "tls_verify": null,
-            "tls_verify_depth": null, "ca_certificates": null, "enabled": true,
-        });
-        dataset.put(Entity::from_document(Kind::Service, merged(document, given)).unwrap());
+        let document = json!({"id": id(1, number), "name": format!("service-{number}"), "host": "127.0.0.1"});
+        put(&mut dataset, Kind::Service, merged(document, given));
     }
     for (number, given) in routes.iter().enumerate() {
         let mut given = given.clone();
         if let Some(service) = given["service"].as_u64() {
             given["service"] = json!({"id": id(1, usize::try_from(service).unwrap())});
         }
-        let document = json!({
-            "id": id(2, number), "created_at": 1, "updated_at": 1, "name": format!("route-{number}"),
-            "protocols": ["http", "https"], "methods": null, "hosts": null, "paths": null, "headers": null, "snis": null,
-            "sources": null, "destinations": null, "https_redirect_status_code": 426, "regex_priority": 0,
-            "strip_path": true, "path_handling": "v0", "preserve_host": false, "request_buffering": true,
-            "response_buffering": true, "service": null, "tags": null,
-        });
-        dataset.put(Entity::from_document(Kind::Route, merged(document, &given)).unwrap());
+        let document = json!({"id": id(2, number), "name": format!("route-{number}")});
+        put(&mut dataset, Kind::Route, merged(document, &given));
     }
     dataset
 }
@@ -66,6 +56,35 @@ pub fn dataset(services: &[Value], routes: &[Value]) -> Dataset {
 /// One service on a port of this machine, behind `/`.
 pub fn one_service(port: u16) -> Dataset {
     dataset(&[json!({"port": port})], &[json!({"paths": ["/"], "service": 0})])
+}
+
+/// Adds an entity, completed by its table.
+pub fn put(dataset: &mut Dataset, kind: Kind, document: Value) {
+    let Value::Object(document) = document else { panic!("an entity is an object") };
+    let table = portcullis::entity::tables::table(kind);
+    let complete = table.insert(document, Now::system()).unwrap_or_else(|faults| panic!("{faults:?}"));
+    dataset.put(Entity::from_document(kind, Value::Object(complete)).unwrap());
+}
+
+/// Adds a plugin to a route, given by its position, or to everything.
+pub fn plugin(dataset: &mut Dataset, route: Option<usize>, name: &str, config: Value) {
+    let route = route.map(|number| json!({"id": id(2, number)}));
+    put(dataset, Kind::Plugin, json!({"name": name, "route": route, "config": config}));
+}
+
+/// Adds a consumer with an HS256 credential (`key`, secret) and an API key, both named after it.
+pub fn consumer(dataset: &mut Dataset, number: usize, name: &str) {
+    let consumer = json!({"id": id(3, number)});
+    put(dataset, Kind::Consumer, json!({"id": id(3, number), "username": name}));
+    let secret = format!("secret-of-{name}-that-is-long-enough");
+    put(dataset, Kind::JwtSecret, json!({"consumer": consumer, "key": name, "secret": secret}));
+    put(dataset, Kind::KeyAuthCredential, json!({"consumer": consumer, "key": format!("key-of-{name}")}));
+}
+
+/// A token of that consumer.
+pub fn token(name: &str) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(format!("secret-of-{name}-that-is-long-enough").as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &json!({"iss": name}), &key).unwrap()
 }
 
 fn id(kind: u8, number: usize) -> String {
