@@ -22,7 +22,7 @@ use crate::entity::{self, Dataset};
 use crate::router::Router;
 use crate::telemetry::RouteMetrics;
 use crate::tls::Certificates;
-use crate::upstream::Destination;
+use crate::upstream::{Destination, Upstreams};
 
 /// Where a configuration came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub struct Routing {
     pub router: Router,
     /// In the order the router's indexes refer to.
     pub routes: Vec<Route>,
+    /// All of them, also those no service refers to.
+    pub upstreams: Upstreams,
     pub certificates: Certificates,
 }
 

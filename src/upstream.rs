@@ -45,7 +45,7 @@ use std::time::Duration;
 pub use self::{
     destination::{Attempts, Destination, Lease, PickFault, Picked},
     dns::{Resolve, SystemResolver},
-    hash::HashInput,
+    hash::{Captures, HashInput},
     health::Health,
     registry::{AddressHealth, Registry, TargetHealth, UpstreamHealth, Upstreams},
 };

@@ -60,10 +60,11 @@ impl Routing {
         resources: &Resources,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
+        let upstreams = resources.upstreams.upstreams(dataset, diagnostics);
         let services: HashMap<Uuid, Arc<Service>> = dataset
             .services
             .iter()
-            .map(|entity| (entity.id, Arc::new(Service::compile(entity, dataset, resources, diagnostics))))
+            .map(|entity| (entity.id, Arc::new(Service::compile(entity, &upstreams, dataset, resources, diagnostics))))
             .collect();
         let plugins = Plugins::compile(dataset, directory, resources, diagnostics);
         let served: Vec<&Arc<entity::Route>> = dataset
@@ -92,19 +93,20 @@ impl Routing {
             })
             .collect();
         let certificates = Certificates::compile(dataset, diagnostics);
-        Self { router, routes, certificates }
+        Self { router, routes, upstreams, certificates }
     }
 }
 
 impl Service {
     fn compile(
         entity: &Arc<entity::Service>,
+        upstreams: &upstream::Upstreams,
         dataset: &Dataset,
         resources: &Resources,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
         Self {
-            destination: resources.upstreams.destination(entity, dataset, diagnostics),
+            destination: resources.upstreams.destination(entity, upstreams, dataset, diagnostics),
             label: entity.name.clone().unwrap_or_else(|| entity.host.clone()).into(),
             entity: entity.clone(),
         }

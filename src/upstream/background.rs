@@ -24,6 +24,9 @@ const RESOLUTIONS: usize = 16;
 /// Longest sleep, after which what is no longer in use is forgotten.
 const NAP: Duration = Duration::from_secs(30);
 
+/// Shortest interval between two probes of a target.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 #[async_trait]
 impl BackgroundService for Registry {
     async fn start(&self, mut shutdown: ShutdownWatch) {
@@ -40,9 +43,13 @@ impl Registry {
         let (shared, prober) = (&self.shared, Arc::new(Prober::default()));
         let threads = Arc::new(Semaphore::new(RESOLUTIONS));
         let mut tasks = JoinSet::new();
+        let mut pruned = Instant::now();
         loop {
-            shared.prune();
             let now = Instant::now();
+            if now.duration_since(pruned) >= NAP {
+                shared.prune();
+                pruned = now;
+            }
             let mut next = now + NAP;
             for name in shared.names() {
                 if name.take_if_due(now) {
@@ -61,7 +68,11 @@ impl Registry {
             tokio::select! {
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = shared.wake.notified() => {}
-                Some(_) = tasks.join_next() => while tasks.try_join_next().is_some() {},
+                // Many end at about the same time; one look at what is due next does for all.
+                Some(_) = tasks.join_next() => {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    while tasks.try_join_next().is_some() {}
+                }
             }
         }
     }
@@ -76,8 +87,17 @@ async fn resolve(shared: Arc<Shared>, name: Arc<Name>, threads: Arc<Semaphore>) 
 }
 
 async fn probe(prober: Arc<Prober>, group: Arc<Group>, up: bool, down: bool) {
+    let _under_way = UnderWay(&group);
     prober.round(&group, up, down).await;
-    group.schedule.lock().busy = false;
+}
+
+/// Ends a round, however it ends.
+struct UnderWay<'g>(&'g Group);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.schedule.lock().busy = false;
+    }
 }
 
 /// What is to be done about a group's probes.
@@ -95,7 +115,11 @@ impl Group {
     /// Takes the round that is due, if one is.
     fn due(&self, now: Instant) -> Round {
         let active = &self.rules.checks.active;
-        let every = |seconds: f64| (seconds > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten();
+        // 0 is off; anything else is no more often than does any good.
+        let every = |seconds: f64| match Duration::try_from_secs_f64(seconds) {
+            Ok(interval) if !interval.is_zero() => Some(interval.max(SHORTEST)),
+            _ => None,
+        };
         let (healthy, unhealthy) = (every(active.healthy.interval), every(active.unhealthy.interval));
         let mut schedule = self.schedule.lock();
         if schedule.busy {

@@ -103,11 +103,18 @@ pub(super) struct Balancer {
 }
 
 impl Balancer {
-    pub fn new(name: Arc<str>, spec: Spec, targets: Vec<Target>, group: Option<Arc<Group>>) -> Self {
+    /// Made under the registry's lock, as it is rebuilt: an answer that comes meanwhile is either seen here or told later.
+    pub fn new(name: Arc<str>, spec: Spec, targets: Vec<Target>, group: Option<Arc<Group>>) -> Arc<Self> {
         // Gateways that start together do not all begin with the first target.
         let turn = if targets.len() > 1 { RandomState::new().hash_one(0_u8) >> 1 } else { 0 };
-        let ring = ArcSwap::from_pointee(Ring::new(spec.algorithm, spec.slots, Vec::new(), 0));
-        let balancer = Self { name, spec, targets: targets.into(), group, ring, turn: AtomicU64::new(turn) };
+        let ring = ArcSwap::from_pointee(Ring::new(spec.algorithm, spec.slots, Vec::new(), 0, 1));
+        let turn = AtomicU64::new(turn);
+        let balancer = Arc::new(Self { name, spec, targets: targets.into(), group, ring, turn });
+        for target in &balancer.targets {
+            if let Source::Name(name) = &target.source {
+                name.add_user(&balancer);
+            }
+        }
         balancer.rebuild();
         balancer
     }
@@ -115,11 +122,6 @@ impl Balancer {
     /// The current ring.
     pub fn ring(&self) -> arc_swap::Guard<Arc<Ring>> {
         self.ring.load()
-    }
-
-    /// Whether any of its targets goes by this name.
-    pub fn uses(&self, name: &Arc<Name>) -> bool {
-        self.targets.iter().any(|target| matches!(&target.source, Source::Name(used) if Arc::ptr_eq(used, name)))
     }
 
     /// Takes in the addresses the names have now. One at a time: the registry's lock is held.
@@ -146,7 +148,7 @@ impl Balancer {
             }
         }
         let total = self.targets.iter().map(|target| u64::from(target.weight) * scale).sum();
-        self.ring.store(Arc::new(Ring::new(self.spec.algorithm, self.spec.slots, members, total)));
+        self.ring.store(Arc::new(Ring::new(self.spec.algorithm, self.spec.slots, members, total, scale)));
     }
 
     /// A member to connect to: healthy, and not one of those this request has tried while there are others. `None` when there

@@ -1,16 +1,18 @@
 //! Names and their answers.
 //!
 //! Owns one [`Name`] per host name in use, its last answer and when it is due again. Resolution itself blocks a thread and is
-//! done by the background task, or by [`super::Registry::settle`] while a configuration loads. Must not know who uses a name.
+//! done by the background task, or by [`super::Registry::settle`] while a configuration loads. Must not know what is done with
+//! an answer.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::Options;
+use super::balancer::Balancer;
 
 /// How names become addresses.
 pub trait Resolve: Send + Sync {
@@ -47,6 +49,8 @@ pub(super) enum Answer {
 pub(super) struct Name {
     pub host: Box<str>,
     state: Mutex<State>,
+    /// Who is to be told of another answer.
+    users: Mutex<Vec<Weak<Balancer>>>,
 }
 
 #[derive(Debug)]
@@ -64,7 +68,7 @@ struct State {
 impl Name {
     pub fn new(host: &str, now: Instant) -> Self {
         let state = State { answer: Answer::Pending, good: None, due: now, failures: 0, busy: false };
-        Self { host: host.into(), state: Mutex::new(state) }
+        Self { host: host.into(), state: Mutex::new(state), users: Mutex::default() }
     }
 
     pub fn answer(&self) -> Answer {
@@ -83,6 +87,20 @@ impl Name {
         let take = !state.busy && state.due <= now;
         state.busy |= take;
         take
+    }
+
+    /// Adds one to be told.
+    pub fn add_user(&self, user: &Arc<Balancer>) {
+        let mut users = self.users.lock();
+        // Now and then, so that a name which ever more snapshots use costs the same for each.
+        if users.len().is_power_of_two() {
+            users.retain(|user| user.strong_count() > 0);
+        }
+        users.push(Arc::downgrade(user));
+    }
+
+    pub fn users(&self) -> Vec<Arc<Balancer>> {
+        self.users.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     pub fn is_pending(&self) -> bool {

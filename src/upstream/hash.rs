@@ -25,10 +25,13 @@ pub struct HashInput<'a> {
     /// Id of the consumer, or where there is none of the credential.
     pub consumer: Option<Uuid>,
     /// Named group of the route's path regex.
-    pub uri_capture: Option<&'a dyn Fn(&str) -> Option<String>>,
+    pub uri_capture: Option<&'a Captures<'a>>,
     /// The client's `Host` when the route preserves it: the server name of TLS towards the service.
     pub preserved_host: Option<&'a str>,
 }
+
+/// The named groups of a path regex, asked for by name.
+pub type Captures<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// An upstream's `hash_on` and `hash_fallback`, prepared.
 #[derive(Debug)]

@@ -96,9 +96,12 @@ pub(super) struct Group {
     passive: Limits,
     active: Limits,
     /// By target and address. Only touched when targets or their addresses change, by probes and by read-outs.
-    endpoints: Mutex<HashMap<(Arc<str>, SocketAddr), Weak<Endpoint>>>,
+    endpoints: Mutex<HashMap<Place, Weak<Endpoint>>>,
     pub schedule: Mutex<Schedule>,
 }
+
+/// Where an endpoint is found: its target and its address.
+type Place = (Arc<str>, SocketAddr);
 
 /// When a group's endpoints are probed next.
 #[derive(Debug)]
@@ -142,10 +145,14 @@ impl Group {
         if let Some(endpoint) = endpoints.get(&key).and_then(Weak::upgrade) {
             return endpoint;
         }
-        endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         let endpoint = Arc::new(Endpoint::new(address, Arc::clone(target), Some(Arc::clone(self))));
         endpoints.insert(key, Arc::downgrade(&endpoint));
         endpoint
+    }
+
+    /// Forgets endpoints nobody balances over any more.
+    pub fn prune(&self) {
+        self.endpoints.lock().retain(|_, endpoint| endpoint.strong_count() > 0);
     }
 
     /// All endpoints anyone balances over.

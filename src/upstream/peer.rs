@@ -57,28 +57,36 @@ impl Template {
 /// A placeholder for the address that a pick puts in.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// `host`, with the port unless it is the default one of the scheme.
+/// `host`, with the port unless it is the default one of the scheme, or an upstream's `host_header` brings its own.
 pub(super) fn host_header(protocol: Protocol, host: &str, port: u16) -> HeaderValue {
-    let host = if is_ipv6(host) { format!("[{host}]") } else { host.to_owned() };
     let default = if protocol.is_tls() { 443 } else { 80 };
-    let text = if port == default { host } else { format!("{host}:{port}") };
+    let text = match is_ipv6(host) {
+        true if port == default => format!("[{host}]"),
+        true => format!("[{host}]:{port}"),
+        false if port == default || without_port(host) != host => host.to_owned(),
+        false => format!("{host}:{port}"),
+    };
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A host as the server name of TLS: without brackets and the root's dot.
-fn server_name(host: &str) -> &str {
+/// A host as the server name of TLS: without port, brackets and the root's dot.
+pub(super) fn server_name(host: &str) -> &str {
+    let host = if is_ipv6(host) { host } else { without_port(host) };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.strip_suffix('.').unwrap_or(host)
 }
 
 /// The server name in a client's `Host` header; `None` when it cannot be one.
 pub(super) fn preserved_server_name(host: &str) -> Option<&str> {
-    let host = match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => host,
-    };
     let name = server_name(host);
     ServerName::try_from(name).ok().map(|_| name)
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    }
 }
 
 /// TLS towards a service.
@@ -155,7 +163,7 @@ fn authorities(ids: &[Uuid], dataset: &Dataset, path: &str, diagnostics: &mut Ve
             let message = format!("CA certificate {id} cannot be used to verify a service");
             diagnostics.push(Diagnostic::error("ca-certificate", path, message));
         } else {
-            list.extend(ders.into_iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)));
+            list.extend(ders.into_iter().filter_map(|der| parsed(|| WrappedX509::new(der.to_vec(), parse_x509))));
         }
     }
     Some(list.into())
@@ -213,7 +221,14 @@ fn cert_key(entity: &Certificate) -> Result<CertKey, &'static str> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
         .map_err(|_| "certificate and key do not belong together, or the key's algorithm is not supported")?;
-    Ok(CertKey::new(chain.into_iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec()))
+    parsed(|| CertKey::new(chain.into_iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec()))
+        .ok_or("it is not an X.509 certificate")
+}
+
+/// Pingora's parser of certificates is another version than ours, and panics on what it refuses. What ours takes it should take;
+/// should it not, that is no reason for a reload to die.
+fn parsed<T>(parse: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(parse)).ok()
 }
 
 /// The certificates in a PEM text, each of them one that Pingora can parse.
@@ -242,6 +257,8 @@ mod tests {
         assert_eq!(header(Protocol::Https, "a.test", 80), "a.test:80");
         assert_eq!(header(Protocol::Grpc, "a.test", 80), "a.test");
         assert_eq!(header(Protocol::Grpcs, "::1", 444), "[::1]:444");
+        assert_eq!(header(Protocol::Grpcs, "::1", 443), "[::1]");
+        assert_eq!(header(Protocol::Http, "a.test:8443", 9000), "a.test:8443");
     }
 
     #[test]
@@ -250,6 +267,7 @@ mod tests {
         assert_eq!(preserved_server_name("a.test."), Some("a.test"));
         assert_eq!(preserved_server_name("[::1]:8443"), Some("::1"));
         assert_eq!(preserved_server_name("[::1]"), Some("::1"));
+        assert_eq!(preserved_server_name("::1"), Some("::1"));
         assert_eq!(preserved_server_name("not a name"), None);
         assert_eq!(preserved_server_name(""), None);
     }

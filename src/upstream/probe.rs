@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use super::balancer::split_port;
 use super::health::{Endpoint, Event, Group};
-use super::peer::host_header;
+use super::peer::{host_header, server_name};
 use crate::entity::{ActiveCheck, CheckKind, Protocol};
 
 /// What probes share.
@@ -79,7 +79,7 @@ impl<'a> Probe<'a> {
         };
         let (target, port) = split_port(&endpoint.target);
         let host = group.rules.host_header.as_deref().unwrap_or(target);
-        let name = check.https_sni.as_deref().unwrap_or(host);
+        let name = check.https_sni.as_deref().unwrap_or_else(|| server_name(host));
         let mut peer = HttpPeer::new(endpoint.address, protocol.is_tls(), name.into());
         peer.client_cert_key = group.client.clone();
         let options = &mut peer.options;

@@ -5,11 +5,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::balancer::{Balancer, Spec, Target};
 use super::dns::{Name, Resolve, SystemResolver};
@@ -19,7 +20,7 @@ use super::peer::{Material, Template, load_client_certificate};
 use super::ring::Ring;
 use super::{Destination, Options};
 use crate::diagnostic::Diagnostic;
-use crate::entity::{BalancerAlgorithm, Dataset, Service, Upstream};
+use crate::entity::{BalancerAlgorithm, Dataset, Protocol, Service, Upstream};
 
 /// What is known of destinations over all snapshots. Clones share it.
 #[derive(Clone)]
@@ -33,6 +34,9 @@ pub(super) struct Shared {
     found: Mutex<Found>,
     /// Something new is to be resolved or probed.
     pub wake: Notify,
+    /// A name was answered, for whoever waits in [`Registry::settle`].
+    settled: Condvar,
+    settling: Mutex<()>,
 }
 
 /// Several of one name are alive while requests of older snapshots are under way; the last one is the newest.
@@ -44,10 +48,11 @@ struct Found {
     hosts: HashMap<Box<str>, Vec<Weak<Balancer>>>,
 }
 
-/// Keeps upstreams that no service refers to, so that their health can be read and their checks run as Kong's do.
+/// The upstreams of one configuration. Kept with its snapshot, so that those no service refers to have their health checked
+/// and read as well.
 #[derive(Debug, Default)]
 pub struct Upstreams {
-    _balancers: Vec<Arc<Balancer>>,
+    by_name: HashMap<Box<str>, (Arc<Upstream>, Arc<Balancer>)>,
 }
 
 /// The health of an upstream.
@@ -94,25 +99,46 @@ impl std::fmt::Debug for Registry {
 
 impl Registry {
     pub fn new(options: Options, resolver: Arc<dyn Resolve>) -> Self {
-        let (found, wake) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(Shared { options, resolver, found, wake }) }
+        let (found, wake, settled, settling) = Default::default();
+        Self { shared: Arc::new(Shared { options, resolver, found, wake, settled, settling }) }
+    }
+
+    /// All upstreams of a configuration; reports what is wrong with them.
+    pub fn upstreams(&self, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Upstreams {
+        let mut targets: HashMap<Uuid, Vec<(Box<str>, u16)>> = HashMap::new();
+        for target in dataset.targets.iter().filter(|target| target.weight > 0) {
+            let of_upstream = targets.entry(target.upstream.id).or_default();
+            of_upstream.push((target.target.as_str().into(), target.weight));
+        }
+        let mut upstreams = Upstreams::default();
+        for upstream in &dataset.upstreams {
+            let targets = targets.remove(&upstream.id).unwrap_or_default();
+            let balancer = self.upstream(upstream, targets, dataset, diagnostics);
+            upstreams.by_name.insert(upstream.name.as_str().into(), (Arc::clone(upstream), balancer));
+        }
+        upstreams
     }
 
     /// Where a service's requests go. Its addresses may not be known yet: see [`Registry::settle`].
     pub fn destination(
         &self,
-        service: &Arc<Service>,
+        service: &Service,
+        upstreams: &Upstreams,
         dataset: &Dataset,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Arc<Destination> {
         let options = &self.shared.options;
-        let upstream = dataset.upstreams.iter().find(|upstream| upstream.name == service.host);
-        let material = Material::new(service, upstream.map(|upstream| &**upstream), dataset, options, diagnostics);
-        let balancer = match upstream {
-            // Its faults are reported once, by `upstreams`.
-            Some(upstream) => self.upstream(upstream, dataset, &mut Vec::new()),
-            None => self.host(&service.host, service.port),
+        let (upstream, balancer) = match upstreams.by_name.get(service.host.as_str()) {
+            Some((upstream, balancer)) => (Some(&**upstream), Arc::clone(balancer)),
+            None => (None, self.host(&service.host, service.port)),
         };
+        if !speaks_http(service.protocol) {
+            let path = format!("services.{}.protocol", service.name.as_deref().unwrap_or(&service.host));
+            let message = format!("services of protocol {} are not proxied", word(service.protocol));
+            diagnostics.push(Diagnostic::warning("protocol", path, message).help("use http, https, grpc or grpcs"));
+            return Arc::new(Destination { balancer, templates: Box::default(), hash: None });
+        }
+        let material = Material::new(service, upstream, dataset, options, diagnostics);
         let host_header = upstream.and_then(|upstream| upstream.host_header.as_deref());
         let template = |target: &Target| {
             Template::new(service, &material, options, host_header.unwrap_or(&target.host), target.port)
@@ -120,14 +146,8 @@ impl Registry {
         let templates = balancer.targets.iter().map(template).collect();
         let hash = upstream
             .filter(|upstream| upstream.algorithm == BalancerAlgorithm::ConsistentHashing)
-            .and_then(|upstream| HashRule::new(upstream));
+            .and_then(HashRule::new);
         Arc::new(Destination { balancer, templates, hash })
-    }
-
-    /// All upstreams of a configuration, to be kept with its snapshot; reports what is wrong with them.
-    pub fn upstreams(&self, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Upstreams {
-        let balancers = dataset.upstreams.iter().map(|upstream| self.upstream(upstream, dataset, diagnostics));
-        Upstreams { _balancers: balancers.collect() }
     }
 
     /// Waits until all names that came with a configuration are resolved or have failed to, `bound` at most, and returns how
@@ -135,29 +155,33 @@ impl Registry {
     /// between compiling and publishing, so that its first requests find addresses.
     pub fn settle(&self, bound: Duration) -> usize {
         const THREADS: usize = 16;
-        let (start, shared) = (Instant::now(), &self.shared);
-        let pending = || shared.names().into_iter().filter(|name| name.is_pending());
-        let taken: VecDeque<Arc<Name>> = pending().filter(|name| name.take_if_due(start)).collect();
-        let (open, threads) = (taken.len(), taken.len().min(THREADS));
-        let queue = Arc::new(Mutex::new(taken));
-        let (done, finished) = mpsc::channel();
+        let (deadline, shared) = (Instant::now() + bound, &self.shared);
+        let mut open: Vec<_> = shared.names().into_iter().filter(|name| name.is_pending()).collect();
+        let threads = open.len().min(THREADS);
+        let queue = Arc::new(Mutex::new(VecDeque::from(open.clone())));
         for _ in 0..threads {
-            let (queue, shared, done) = (Arc::clone(&queue), Arc::clone(shared), done.clone());
-            std::thread::spawn(move || {
+            let (queue, shared) = (Arc::clone(&queue), Arc::clone(shared));
+            let resolve = move || {
                 loop {
                     let Some(name) = queue.lock().pop_front() else { break };
-                    shared.answered(&name, shared.resolver.resolve(&name.host));
-                    // Nobody listens any more when the bound has passed.
-                    let _ = done.send(());
+                    // The background task may have been quicker.
+                    if name.take_if_due(Instant::now()) {
+                        shared.answered(&name, shared.resolver.resolve(&name.host));
+                    }
                 }
-            });
+            };
+            // With fewer threads it takes longer; with none the background task does it.
+            let _ = std::thread::Builder::new().name("dns".into()).spawn(resolve);
         }
-        for _ in 0..open {
-            if finished.recv_timeout(bound.saturating_sub(start.elapsed())).is_err() {
+        let mut settling = shared.settling.lock();
+        while let Some(name) = open.last() {
+            if !name.is_pending() {
+                open.pop();
+            } else if shared.settled.wait_until(&mut settling, deadline).timed_out() {
                 break;
             }
         }
-        pending().count()
+        open.iter().filter(|name| name.is_pending()).count()
     }
 
     /// The health of every upstream of the current configuration, by name.
@@ -204,7 +228,13 @@ impl Registry {
         self.reuse_or_make(list, names, host, spec, None)
     }
 
-    fn upstream(&self, upstream: &Upstream, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Arc<Balancer> {
+    fn upstream(
+        &self,
+        upstream: &Upstream,
+        targets: Vec<(Box<str>, u16)>,
+        dataset: &Dataset,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Arc<Balancer> {
         let path = |field: &str| format!("upstreams.{}.{field}", upstream.name);
         if upstream.use_srv_name {
             diagnostics.push(
@@ -216,8 +246,6 @@ impl Registry {
                 .help("name the targets with host and port"),
             );
         }
-        let targets = dataset.targets.iter().filter(|target| target.upstream.id == upstream.id && target.weight > 0);
-        let targets = targets.map(|target| (target.target.as_str().into(), target.weight)).collect();
         let spec = Spec { algorithm: upstream.algorithm, slots: upstream.slots, targets };
         let client = upstream.client_certificate.and_then(|certificate| {
             load_client_certificate(certificate.id, dataset, &path("client_certificate"), diagnostics)
@@ -268,7 +296,7 @@ impl Registry {
             }
         };
         let targets = spec.targets.iter().map(|(text, weight)| Target::new(text, *weight, &mut named)).collect();
-        let balancer = Arc::new(Balancer::new(name.into(), spec, targets, group));
+        let balancer = Balancer::new(name.into(), spec, targets, group);
         list.push(Arc::downgrade(&balancer));
         balancer
     }
@@ -291,6 +319,7 @@ impl Shared {
         let mut found = self.found.lock();
         let Found { names, groups, upstreams, hosts } = &mut *found;
         names.retain(|_, name| name.strong_count() > 0);
+        groups.values().flatten().filter_map(Weak::upgrade).for_each(|group| group.prune());
         groups.retain(|_, list| keep_living(list));
         upstreams.retain(|_, list| keep_living(list));
         hosts.retain(|_, list| keep_living(list));
@@ -298,14 +327,29 @@ impl Shared {
 
     /// Takes in what a name resolved to, and gives it to the balancers that use the name.
     pub fn answered(&self, name: &Arc<Name>, result: std::io::Result<Vec<IpAddr>>) {
-        if !name.answered(result, Instant::now(), &self.options) {
-            return;
+        if name.answered(result, Instant::now(), &self.options) {
+            // Under the lock, so that a balancer made meanwhile has either seen the answer or is found here.
+            let found = self.found.lock();
+            name.users().iter().for_each(|balancer| balancer.rebuild());
+            drop(found);
         }
-        // Under the lock, so that a balancer made meanwhile has either seen the answer or is found here.
-        let found = self.found.lock();
-        let balancers = found.upstreams.values().chain(found.hosts.values()).flatten().filter_map(Weak::upgrade);
-        balancers.filter(|balancer| balancer.uses(name)).for_each(|balancer| balancer.rebuild());
+        let _settling = self.settling.lock();
+        self.settled.notify_all();
     }
+}
+
+/// Whether requests can be forwarded to services of a protocol.
+fn speaks_http(protocol: Protocol) -> bool {
+    use Protocol::{Grpc, Grpcs, Http, Https, Tcp, Tls, TlsPassthrough, Udp, Ws, Wss};
+    match protocol {
+        Grpc | Grpcs | Http | Https | Ws | Wss => true,
+        Tcp | Tls | TlsPassthrough | Udp => false,
+    }
+}
+
+/// A protocol as Kong writes it.
+fn word(protocol: Protocol) -> String {
+    serde_json::to_value(protocol).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn keep_living<T>(list: &mut Vec<Weak<T>>) -> bool {

@@ -38,10 +38,11 @@ pub(super) enum Order {
 }
 
 impl Ring {
-    pub fn new(algorithm: BalancerAlgorithm, slots: u32, members: Vec<Member>, total_weight: u64) -> Self {
+    /// `scale` is what members' weights were multiplied with.
+    pub fn new(algorithm: BalancerAlgorithm, slots: u32, members: Vec<Member>, total_weight: u64, scale: u64) -> Self {
         let order = match algorithm {
             BalancerAlgorithm::RoundRobin => Order::Wheel(wheel(&members)),
-            BalancerAlgorithm::ConsistentHashing => Order::Continuum(continuum(&members, slots)),
+            BalancerAlgorithm::ConsistentHashing => Order::Continuum(continuum(&members, slots, scale)),
             BalancerAlgorithm::LeastConnections | BalancerAlgorithm::Latency => Order::None,
         };
         Self { members: members.into(), order, total_weight }
@@ -84,15 +85,17 @@ fn wheel(members: &[Member]) -> Box<[u32]> {
     wheel.into()
 }
 
-/// `slots` points, shared out by weight; a member's points depend on nothing but itself and how many it has, so that members
-/// which come and go move only their own share of clients.
-fn continuum(members: &[Member], slots: u32) -> Box<[(u64, u32)]> {
-    let total: u64 = members.iter().map(|member| member.weight).sum();
+/// Points for each unit of weight, near `slots` in all, in powers of two: so that in most cases members which come and go leave
+/// the others the points they have, and move only their own share of clients. (Kong shares out exactly `slots`, which moves
+/// more.)
+fn continuum(members: &[Member], slots: u32, scale: u64) -> Box<[(u64, u32)]> {
+    let weight = |member: &Member| member.weight as f64 / scale.max(1) as f64;
+    let total: f64 = members.iter().map(weight).sum();
+    let density = (f64::from(slots) / total.max(1.0)).log2().floor().exp2();
     let mut points = Vec::with_capacity(slots as usize + members.len());
     for (index, member) in members.iter().enumerate() {
-        let share = u128::from(member.weight) * u128::from(slots) / u128::from(total.max(1));
         let address = member.endpoint.address.to_string();
-        for point in 0..(share as u32).max(1) {
+        for point in 0..((weight(member) * density).round() as u32).max(1) {
             let hash = stable_hash(&[member.endpoint.target.as_bytes(), address.as_bytes(), &point.to_le_bytes()]);
             points.push((hash, index as u32));
         }
@@ -136,9 +139,16 @@ mod tests {
     #[test]
     fn a_continuum_shares_its_slots() {
         let members = members(&[100, 300]);
-        let ring = continuum(&members, 10_000);
-        assert_eq!(ring.iter().filter(|(_, member)| *member == 0).count(), 2_500);
-        assert_eq!(ring.len(), 10_000);
+        let ring = continuum(&members, 10_000, 1);
+        let of = |index| ring.iter().filter(|(_, member)| *member == index).count();
+        assert_eq!((of(0), of(1)), (1_600, 4_800));
         assert!(ring.is_sorted());
+        assert_eq!(continuum(&members, 10, 1).len(), 7);
+    }
+
+    #[test]
+    fn every_member_has_a_point() {
+        assert_eq!(continuum(&members(&[1; 100]), 10, 1).len(), 100);
+        assert!(continuum(&[], 10, 1).is_empty());
     }
 }
