@@ -1,8 +1,8 @@
 //! JOSE: compact JWS, algorithms, prepared keys, key sets, minting.
 //!
-//! Owns strict parsing (RFC 7515, RFC 7519) and signature verification over keys prepared at load, on aws-lc. Knows neither HTTP
-//! nor Kong, and no time: `now` is the caller's. Parsing and verification are hot: one allocation for the decoded token, one a
-//! JSON object.
+//! Owns strict parsing (RFC 7515, RFC 7519) and signature verification over keys prepared at load, on aws-lc. Knows
+//! neither HTTP nor Kong, and no time: `now` is the caller's. Parsing and verification are hot: one allocation for the
+//! decoded token, one a JSON object.
 
 mod algorithm;
 pub mod base64url;

@@ -15,8 +15,8 @@ pub static X_AUTHENTICATED_USERID: HeaderName = HeaderName::from_static("x-authe
 /// What identity headers begin with, after `x-`.
 const FAMILIES: [&str; 4] = ["consumer-", "credential-", "anonymous-", "authenticated-"];
 
-/// Whether a header says who the caller is: only we may set it. Case does not count, and `_` is `-`: CGI and WSGI make the same variable of
-/// `X_Consumer_Id`. Cheap for the names that are not, which is nearly all of them.
+/// Whether a header says who the caller is: only we may set it. Case does not count, and `_` is `-`: CGI and WSGI make
+/// the same variable of `X_Consumer_Id`. Cheap for the names that are not, which is nearly all of them.
 pub fn is_identity_header(name: &str) -> bool {
     let [b'x' | b'X', b'-' | b'_', rest @ ..] = name.as_bytes() else { return false };
     matches!(rest.first(), Some(b'c' | b'C' | b'a' | b'A'))
@@ -29,7 +29,8 @@ fn fold(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
 
-/// The headers a service learns the caller from. A name or identifier with control characters cannot be a header's value and is left out.
+/// The headers a service learns the caller from. A name or identifier with control characters cannot be a header's
+/// value and is left out.
 pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let principal = authenticated.principal();
     let consumer = principal.consumer();

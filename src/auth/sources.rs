@@ -1,7 +1,7 @@
 //! Where a request carries credentials: query arguments, cookies, header lines.
 //!
-//! Reads them as nginx and Kong do, limits included: of query arguments and of header lines the first 100 are seen. Values are bytes; nothing
-//! is copied that need not be decoded.
+//! Reads them as nginx and Kong do, limits included: of query arguments and of header lines the first 100 are seen.
+//! Values are bytes; nothing is copied that need not be decoded.
 
 use std::borrow::Cow;
 
@@ -73,7 +73,8 @@ impl HeaderSource {
     }
 }
 
-/// The value of a cookie as nginx's `$cookie_name` has it: over all `Cookie` lines, names without regard to case, the first one wins.
+/// The value of a cookie as nginx's `$cookie_name` has it: over all `Cookie` lines, names without regard to case, the
+/// first one wins.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     headers.get_all(COOKIE).iter().find_map(|line| cookie_in(line.as_bytes(), name.as_bytes()))
 }
@@ -101,8 +102,8 @@ fn skip_spaces(text: &[u8]) -> &[u8] {
     text.get(spaces..).unwrap_or_default()
 }
 
-/// What follows `Bearer` or `bearer` and white space, wherever that stands in a header's value: Kong searches `\s*[Bb]earer\s+(.+)`. The token
-/// goes to the end of the line.
+/// What follows `Bearer` or `bearer` and white space, wherever that stands in a header's value: Kong searches
+/// `\s*[Bb]earer\s+(.+)`. The token goes to the end of the line.
 pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     // nginx cuts white space around a value off; not every parser before us does.
     let value = value.trim_ascii();

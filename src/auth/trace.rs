@@ -1,7 +1,7 @@
 //! A record of the checks a plugin makes: what `explain` shows.
 //!
-//! Plugins are generic over [`Trace`]; requests run with [`NoTrace`], for which every call compiles to nothing, so details and hints
-//! may be as costly as they are helpful. A trace never holds a secret or a token.
+//! Plugins are generic over [`Trace`]; requests run with [`NoTrace`], for which every call compiles to nothing, so
+//! details and hints may be as costly as they are helpful. A trace never holds a secret or a token.
 
 use serde::Serialize;
 

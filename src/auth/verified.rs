@@ -1,9 +1,10 @@
-//! The cache of verified signatures: what makes a second request with the same RS256 or ES256 token cost half a microsecond.
+//! The cache of verified signatures: what makes a second request with the same RS256 or ES256 token cost half a
+//! microsecond.
 //!
-//! An entry says one thing, which never ceases to be true: this key verified this very token. The key is a SHA-256 over the key's identity
-//! (algorithm and bytes) and the whole token, so two tokens or two keys cannot be confused; a key that was rotated or withdrawn is not
-//! looked up any more, and its entries age out. Claims are not kept: they are parsed and checked on every request. The cache
-//! belongs to the process and outlives snapshots.
+//! An entry says one thing, which never ceases to be true: this key verified this very token. The key is a SHA-256 over
+//! the key's identity (algorithm and bytes) and the whole token, so two tokens or two keys cannot be confused; a key
+//! that was rotated or withdrawn is not looked up any more, and its entries age out. Claims are not kept: they are
+//! parsed and checked on every request. The cache belongs to the process and outlives snapshots.
 
 use aws_lc_rs::digest;
 use quick_cache::sync::Cache;
@@ -34,8 +35,8 @@ impl Verified {
         Self { tokens: (entries > 0).then(|| Cache::new(entries)) }
     }
 
-    /// Whether the signature at the end of `token` is the key's. Only valid ones are remembered: failures are not worth the memory an
-    /// attacker could make of them.
+    /// Whether the signature at the end of `token` is the key's. Only valid ones are remembered: failures are not worth
+    /// the memory an attacker could make of them.
     pub fn verify(&self, key: &VerificationKey, token: &[u8], signing_input: &[u8], signature: &[u8]) -> Outcome {
         let Some(tokens) = &self.tokens else {
             return Outcome { valid: key.verify(signing_input, signature), cached: false };

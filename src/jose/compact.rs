@@ -1,7 +1,8 @@
 //! The compact serialisation of RFC 7515 section 7.1, read strictly.
 //!
-//! [`Compact`] is the three decoded parts; [`Jws`] additionally has header and claims as JSON objects and a known algorithm. The
-//! checks run in the order in which Kong's `jwt_parser` makes them, so that the first fault found is the one Kong reports.
+//! [`Compact`] is the three decoded parts; [`Jws`] additionally has header and claims as JSON objects and a known
+//! algorithm. The checks run in the order in which Kong's `jwt_parser` makes them, so that the first fault found is the
+//! one Kong reports.
 
 use super::base64url;
 use super::json::{Object, Value};

@@ -1,7 +1,7 @@
 //! HMAC signatures.
 //!
-//! Only the secret's bytes are kept with a credential, not a prepared context: preparing costs about 150 ns a request, keeping it
-//! costs hundreds of bytes for each of a million consumers.
+//! Only the secret's bytes are kept with a credential, not a prepared context: preparing costs about 150 ns a request,
+//! keeping it costs hundreds of bytes for each of a million consumers.
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
 
@@ -16,8 +16,8 @@ fn hash(algorithm: Algorithm) -> Option<hmac::Algorithm> {
     }
 }
 
-/// Whether the signature is that of the message, compared over its full length in constant time. Never for an empty secret, nor
-/// for an algorithm that is not HMAC.
+/// Whether the signature is that of the message, compared over its full length in constant time. Never for an empty
+/// secret, nor for an algorithm that is not HMAC.
 pub fn verify(algorithm: Algorithm, secret: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let Some(hash) = hash(algorithm) else { return false };
     !secret.is_empty() && hmac::verify(&hmac::Key::new(hash, secret), message, signature).is_ok()

@@ -1,8 +1,9 @@
 //! Strict JSON for headers, claims and keys.
 //!
-//! RFC 8259 text in UTF-8 and nothing after it; duplicate members are refused at every depth (RFC 7515 section 4 and RFC 7519
-//! section 4 allow that, and it leaves no room for two readers to disagree); nesting is bounded. Members are a vector in their
-//! order, looked up by walking: headers and claims have a handful. Strings without escapes are borrowed.
+//! RFC 8259 text in UTF-8 and nothing after it; duplicate members are refused at every depth (RFC 7515 section 4 and
+//! RFC 7519 section 4 allow that, and it leaves no room for two readers to disagree); nesting is bounded. Members are a
+//! vector in their order, looked up by walking: headers and claims have a handful. Strings without escapes are
+//! borrowed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -129,8 +130,8 @@ impl<'a> Object<'a> {
         self.0.is_empty()
     }
 
-    /// Whether two members have one name. Few are compared with each other, many are sorted: a hostile object with thousands of
-    /// members must not cost their square.
+    /// Whether two members have one name. Few are compared with each other, many are sorted: a hostile object with
+    /// thousands of members must not cost their square.
     fn has_duplicates(&self) -> bool {
         if self.0.len() <= 16 {
             return self

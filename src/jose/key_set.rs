@@ -87,8 +87,8 @@ impl KeySet {
         Ok(set)
     }
 
-    /// Puts a key in; `Some` with the fault, if it has one, when it is left out. An unusable key takes no `kid` away from a usable one:
-    /// providers publish their encryption keys in the same set.
+    /// Puts a key in; `Some` with the fault, if it has one, when it is left out. An unusable key takes no `kid` away
+    /// from a usable one: providers publish their encryption keys in the same set.
     fn put(&mut self, kid: Box<str>, prepared: Result<Vec<VerificationKey>, KeyFault>) -> Option<Option<KeyFault>> {
         match (prepared, self.by_kid.get_mut(&kid)) {
             (Err(fault), _) => Some(Some(fault)),

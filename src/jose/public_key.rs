@@ -94,8 +94,8 @@ pub enum PublicKey {
 }
 
 impl PublicKey {
-    /// Reads PEM: `PUBLIC KEY` (SPKI) or `RSA PUBLIC KEY` (PKCS#1), the first block of the text. Only the form is checked here; whether
-    /// the key is strong enough and fits an algorithm, [`super::VerificationKey::new`] says.
+    /// Reads PEM: `PUBLIC KEY` (SPKI) or `RSA PUBLIC KEY` (PKCS#1), the first block of the text. Only the form is
+    /// checked here; whether the key is strong enough and fits an algorithm, [`super::VerificationKey::new`] says.
     ///
     /// # Errors
     /// What the text is instead.
@@ -153,8 +153,8 @@ impl PublicKey {
         Self::Rsa { modulus: without_leading_zeros(modulus), exponent: without_leading_zeros(exponent) }
     }
 
-    /// Reads a JWK (RFC 7517) that is meant for verifying: private members are ignored, `use`, `key_ops` and `crv` are enforced. Yields
-    /// the algorithm the key names for itself, too.
+    /// Reads a JWK (RFC 7517) that is meant for verifying: private members are ignored, `use`, `key_ops` and `crv` are
+    /// enforced. Yields the algorithm the key names for itself, too.
     ///
     /// # Errors
     /// Why the key is not to be used.

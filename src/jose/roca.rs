@@ -1,5 +1,6 @@
-//! The fingerprint of ROCA keys (CVE-2017-15361): RSA moduli of a smartcard library whose primes are `k*M + (65537^a mod M)`, and
-//! so can be factored. Such a modulus is a power of 65537 modulo every small prime; another one is so by chance once in 2^150.
+//! The fingerprint of ROCA keys (CVE-2017-15361): RSA moduli of a smartcard library whose primes are `k*M + (65537^a
+//! mod M)`, and so can be factored. Such a modulus is a power of 65537 modulo every small prime; another one is so by
+//! chance once in 2^150.
 
 const PRIMES: [u32; 38] = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,

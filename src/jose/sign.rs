@@ -181,7 +181,8 @@ impl SigningKey {
         }
     }
 
-    /// A compact JWS over a payload of any kind. `alg` and, unless the header brings its own, `typ: JWT` are put into the header.
+    /// A compact JWS over a payload of any kind. `alg` and, unless the header brings its own, `typ: JWT` are put into
+    /// the header.
     ///
     /// # Errors
     /// When the cryptographic library fails.
