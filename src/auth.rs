@@ -39,6 +39,6 @@ use crate::diagnostic::Diagnostic;
 ///
 /// # Errors
 /// When it has not.
-pub fn config<T: DeserializeOwned>(config: &Map<String, Value>) -> Result<T, Diagnostic> {
-    T::deserialize(config).map_err(|fault| Diagnostic::error("schema", "config", fault.to_string()))
+pub fn config<T: DeserializeOwned>(config: &Map<String, Value>) -> Result<T, Vec<Diagnostic>> {
+    T::deserialize(config).map_err(|fault| vec![Diagnostic::error("schema", "config", fault.to_string())])
 }

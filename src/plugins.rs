@@ -72,12 +72,9 @@ pub static PLUGINS: &[Registered] = &[
 ];
 
 fn compiled<P: auth::Plugin + 'static>(
-    plugin: Result<P, Diagnostic>,
+    plugin: Result<P, Vec<Diagnostic>>,
 ) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>> {
-    match plugin {
-        Ok(plugin) => Ok(Arc::new(plugin)),
-        Err(fault) => Err(vec![fault]),
-    }
+    Ok(Arc::new(plugin?))
 }
 
 /// The plugin of a name.

@@ -3,10 +3,11 @@
 //! Used by every plugin that takes credentials from them. Takes bodies as they are, bounded by the gateway; input that cannot
 //! be read yields no arguments. Must not decide anything.
 
+mod multipart;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use futures::{FutureExt, stream};
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
@@ -67,17 +68,11 @@ impl Arguments {
         Self { pairs: object.iter().filter_map(|(name, value)| Some((name.clone(), argument(value)?))).collect() }
     }
 
-    /// The whole body is at hand, so no step of the parser ever waits.
-    fn from_multipart(content_type: &str, body: &Bytes) -> Self {
+    fn from_multipart(content_type: &str, body: &[u8]) -> Self {
         let mut arguments = Self::default();
-        let Ok(boundary) = multer::parse_boundary(content_type) else { return arguments };
-        let whole = stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body.clone())));
-        let mut parts = multer::Multipart::new(whole, boundary);
-        while let Some(Ok(Some(part))) = parts.next_field().now_or_never() {
-            let name = part.name().map(str::to_owned);
-            if let (Some(name), Some(Ok(text))) = (name, part.text().now_or_never()) {
-                arguments.add(name, Argument::Text(text));
-            }
+        for part in multipart::parts(content_type, body).unwrap_or_default() {
+            let text = String::from_utf8_lossy(part.content).into_owned();
+            arguments.add(part.name.into_owned(), Argument::Text(text));
         }
         arguments
     }
@@ -140,19 +135,23 @@ pub fn without_arguments(text: &str, names: &[&str]) -> String {
 
 /// A body without the arguments of some names, for `hide_credentials`; `None` when it stays as it is.
 pub fn body_without_arguments(headers: &HeaderMap, body: &Bytes, names: &[&str]) -> Option<Bytes> {
-    let content_type = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?.to_ascii_lowercase();
-    let text = std::str::from_utf8(body).ok()?;
-    if content_type.starts_with("application/x-www-form-urlencoded") {
-        let kept = without_arguments(text, names);
-        return (kept != text).then(|| kept.into());
+    let content_type = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/x-www-form-urlencoded" => {
+            let text = std::str::from_utf8(body).ok()?;
+            let kept = without_arguments(text, names);
+            (kept != text).then(|| kept.into())
+        }
+        "application/json" => {
+            let mut object: Map<String, Value> = serde_json::from_slice(body).ok()?;
+            let before = object.len();
+            object.retain(|name, _| !names.contains(&name.as_str()));
+            (object.len() < before).then(|| Value::Object(object).to_string().into())
+        }
+        "multipart/form-data" => multipart::without(content_type, body, names).map(Bytes::from),
+        _ => None,
     }
-    if content_type.starts_with("application/json") {
-        let mut object: Map<String, Value> = serde_json::from_str(text).ok()?;
-        let before = object.len();
-        names.iter().for_each(|name| drop(object.shift_remove(*name)));
-        return (object.len() < before).then(|| Value::Object(object).to_string().into());
-    }
-    None
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl Challenge {
     ///
     /// # Errors
     /// When the realm cannot stand in a header.
-    pub fn bearer(realm: Option<&str>) -> Result<Self, Diagnostic> {
+    pub fn bearer(realm: Option<&str>) -> Result<Self, Vec<Diagnostic>> {
         let missing = challenge("Bearer", realm, None)?;
         Ok(Self { missing, invalid: challenge("Bearer", realm, Some("invalid_token"))? })
     }
@@ -28,7 +28,7 @@ impl Challenge {
     ///
     /// # Errors
     /// When the realm cannot stand in a header.
-    pub fn key(realm: Option<&str>) -> Result<Self, Diagnostic> {
+    pub fn key(realm: Option<&str>) -> Result<Self, Vec<Diagnostic>> {
         let missing = challenge("Key", realm, None)?;
         Ok(Self { invalid: missing.clone(), missing })
     }
@@ -42,13 +42,13 @@ impl Challenge {
     }
 }
 
-fn challenge(scheme: &str, realm: Option<&str>, error: Option<&str>) -> Result<HeaderValue, Diagnostic> {
+fn challenge(scheme: &str, realm: Option<&str>, error: Option<&str>) -> Result<HeaderValue, Vec<Diagnostic>> {
     let realm = realm.filter(|realm| !realm.is_empty()).map(|realm| format!("realm={}", quoted(realm)));
     let error = error.map(|error| format!("error={}", quoted(error)));
     let parameters: Vec<String> = realm.into_iter().chain(error).collect();
     let text = if parameters.is_empty() { scheme.to_owned() } else { format!("{scheme} {}", parameters.join(", ")) };
     HeaderValue::from_bytes(text.as_bytes())
-        .map_err(|_| Diagnostic::error("invalid-value", "config.realm", "a realm cannot hold control characters"))
+        .map_err(|_| vec![Diagnostic::error("invalid-value", "config.realm", "a realm cannot hold control characters")])
 }
 
 /// A quoted-string (RFC 9110 section 5.6.4).

@@ -99,9 +99,7 @@ mod tests {
         ] {
             assert!(!is_identity_header(name), "{name}");
         }
-        for (name, _) in [&X_CONSUMER_ID, &X_ANONYMOUS_CONSUMER, &X_AUTHENTICATED_SCOPE, &X_CREDENTIAL_IDENTIFIER]
-            .map(|name| (name, ()))
-        {
+        for name in [&X_CONSUMER_ID, &X_ANONYMOUS_CONSUMER, &X_AUTHENTICATED_SCOPE, &X_CREDENTIAL_IDENTIFIER] {
             assert!(is_identity_header(name.as_str()));
         }
     }

@@ -93,7 +93,7 @@ impl Jwt {
     ///
     /// # Errors
     /// When it has not, or the realm cannot stand in a header.
-    pub fn compile(config: &Map<String, Json>, lent: Lent) -> Result<Self, Diagnostic> {
+    pub fn compile(config: &Map<String, Json>, lent: Lent) -> Result<Self, Vec<Diagnostic>> {
         let config: Config = super::config(config)?;
         Ok(Self {
             sources: Sources::new(

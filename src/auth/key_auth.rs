@@ -69,7 +69,7 @@ impl KeyAuth {
     ///
     /// # Errors
     /// When it has not, or the realm cannot stand in a header.
-    pub fn compile(config: &Map<String, Value>) -> Result<Self, Diagnostic> {
+    pub fn compile(config: &Map<String, Value>) -> Result<Self, Vec<Diagnostic>> {
         let config: Config = super::config(config)?;
         let names = config.key_names.into_iter().map(|text| Name { header: HeaderSource::new(&text), text });
         Ok(Self {

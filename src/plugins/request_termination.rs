@@ -50,10 +50,10 @@ impl RequestTermination {
     ///
     /// # Errors
     /// When it has not.
-    pub fn compile(config: &Map<String, Value>) -> Result<Self, Diagnostic> {
+    pub fn compile(config: &Map<String, Value>) -> Result<Self, Vec<Diagnostic>> {
         let config: Config = auth::config(config)?;
         let status = StatusCode::from_u16(config.status_code)
-            .map_err(|_| Diagnostic::error("invalid-value", "config.status_code", "not an HTTP status"))?;
+            .map_err(|_| vec![Diagnostic::error("invalid-value", "config.status_code", "not an HTTP status")])?;
         let message = config.message.map(Cow::Owned).or_else(|| usual_message(status).map(Cow::Borrowed));
         let body = match (config.body, &message) {
             (Some(text), _) => Body::Raw {
