@@ -39,7 +39,7 @@ impl Gateway {
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Decision {
         self.route(session, ctx)?;
         if let Err(answer) = self.authenticate(session, ctx).await {
-            ctx.denied = true;
+            ctx.denied = answer.reason != Reason::Terminated;
             return Err(answer);
         }
         if ctx.route().is_some_and(|route| route.service.is_none()) {
@@ -60,6 +60,7 @@ impl Gateway {
         let header = session.req_header();
         let connection = Connection::of(session);
         ctx.tls = connection.tls;
+        ctx.port = self.outside_port(connection.port);
         ctx.target = Target::locate(header).ok_or_else(|| reject::generated(Reason::BadRequest))?;
         if let Cow::Owned(path) = normalised(ctx.target.sent(header))? {
             ctx.target.normalised = Some(path.into());
@@ -71,7 +72,7 @@ impl Gateway {
             method: header.method.as_str(),
             host,
             host_port,
-            listen_port: self.outside_port(connection.port),
+            listen_port: ctx.port,
             path: ctx.target.path(header),
             headers: &header.headers,
             tls: connection.tls,
@@ -122,7 +123,7 @@ impl Gateway {
     }
 
     /// The port that clients see for one that we listen on (`port_maps`).
-    pub(super) fn outside_port(&self, listening: u16) -> u16 {
+    fn outside_port(&self, listening: u16) -> u16 {
         let mapped = self.options.port_maps.iter().find(|(_, inside)| *inside == listening);
         mapped.map_or(listening, |(outside, _)| *outside)
     }

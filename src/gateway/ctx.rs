@@ -48,6 +48,8 @@ pub struct Ctx {
     /// Why the client did not get the service's answer.
     pub(super) reason: Option<Reason>,
     pub(super) tls: bool,
+    /// The port the client connected to, as it sees it.
+    pub(super) port: u16,
     pub(super) grpc: bool,
     pub(super) body: BodyPace,
 }
@@ -82,6 +84,7 @@ impl Ctx {
             denied: false,
             reason: None,
             tls: false,
+            port: 0,
             grpc: false,
             body: BodyPace::default(),
         }

@@ -92,12 +92,11 @@ impl Gateway {
         retarget(request, &towards.path, ctx.state.query.as_deref().or(ctx.target.query(sent)), &ctx.state.query)?;
         self.name_host(&route.entity, ctx, sent, request)?;
         let (host, _) = router::split_host(authority(sent));
-        let port = session.server_addr().and_then(|address| address.as_inet()).map_or(0, std::net::SocketAddr::port);
         let forwarded = Forwarded {
             client,
             tls: ctx.tls,
             host,
-            port: self.outside_port(port),
+            port: ctx.port,
             path: ctx.target.sent(sent),
             prefix: towards.stripped_prefix,
         };
@@ -135,9 +134,12 @@ impl Gateway {
     }
 
     /// Makes the response that the client gets out of the service's.
-    pub(super) fn respond(&self, session: &Session, ctx: &mut Ctx, response: &mut ResponseHeader) -> Result<()> {
+    pub(super) fn respond(&self, session: &mut Session, ctx: &mut Ctx, response: &mut ResponseHeader) -> Result<()> {
         let status = response.status;
-        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            // A client may be silent on a WebSocket for as long as it likes; the service's `read_timeout` goes on.
+            session.set_read_timeout(None);
+        } else if status.is_informational() {
             return Ok(());
         }
         let now = Instant::now();

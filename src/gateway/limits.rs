@@ -56,6 +56,11 @@ fn framing(header: &RequestHeader) -> Result<(), Reason> {
     if header.version == Version::HTTP_11 && !headers.contains_key(header::HOST) {
         return Err(Reason::BadRequest);
     }
+    if let Some(host) = headers.get(header::HOST)
+        && !host.as_bytes().iter().all(|byte| is_of_host(*byte))
+    {
+        return Err(Reason::BadRequest);
+    }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
         && (codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
@@ -74,6 +79,11 @@ fn framing(header: &RequestHeader) -> Result<(), Reason> {
         return Err(Reason::BadRequest);
     }
     Ok(())
+}
+
+/// What a host name, an address or a port is written with (RFC 3986 section 3.2.2); nothing that ends it.
+const fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'?' | b'#' | b'@' | b',' | b'"' | b'<' | b'>')
 }
 
 /// Whether a raw header block has a `Content-Length`: Pingora drops it from the parsed header beside a `Transfer-Encoding`.
@@ -102,7 +112,10 @@ mod tests {
         assert_eq!(h11(&[("host", "a"), ("transfer-encoding", "Chunked")]), Ok(()));
         assert_eq!(h11(&[("content-length", "3")]), Err(Reason::BadRequest));
         for bad in [
-            &[("host", "a"), ("content-length", "3, 3")][..],
+            &[("host", "a b")][..],
+            &[("host", "a/b")],
+            &[("host", "a, b")],
+            &[("host", "a"), ("content-length", "3, 3")],
             &[("host", "a"), ("content-length", "3"), ("content-length", "3")],
             &[("host", "a"), ("content-length", "+3")],
             &[("host", "a"), ("transfer-encoding", "gzip, chunked")],

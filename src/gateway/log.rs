@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use http::{Version, header};
+use http::{StatusCode, Version, header};
 use pingora_core::Error;
 use pingora_proxy::Session;
 
@@ -20,9 +20,11 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 impl Gateway {
     /// Counts a finished request and logs it. Never a token, and never the query, which may hold one.
     pub(super) fn finish(&self, session: &Session, ctx: &Ctx, fault: Option<&Error>) {
-        let written = session.response_written().map(|response| response.status.as_u16());
+        let written = session.response_written().map(|response| response.status);
+        // An interim response is no answer.
+        let written = written.filter(|status| !status.is_informational() || *status == StatusCode::SWITCHING_PROTOCOLS);
         let from_service = written.is_some() && ctx.answered.is_some();
-        let status = written.unwrap_or(CLIENT_CLOSED_REQUEST);
+        let status = written.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
         let latencies = latencies(ctx, Instant::now());
         let (bytes_in, bytes_out) = (session.body_bytes_read() as u64, session.body_bytes_sent() as u64);
         let metrics = ctx.route().map_or(&self.unmatched, |route| &route.metrics);

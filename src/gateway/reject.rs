@@ -152,7 +152,9 @@ fn header(ctx: &mut Ctx, options: &Options, answer: &Rejection, content: &Conten
         header.insert_header(header::CONTENT_TYPE, media_type.clone())?;
     }
     if let Some(message) = &content.grpc {
-        header.insert_header("grpc-status", HeaderValue::from_static(errors::grpc_status(answer.status)))?;
+        if !answer.headers.iter().any(|(name, _)| name == "grpc-status") {
+            header.insert_header("grpc-status", HeaderValue::from_static(errors::grpc_status(answer.status)))?;
+        }
         if let Ok(message) = HeaderValue::from_str(message) {
             header.insert_header("grpc-message", message)?;
         }

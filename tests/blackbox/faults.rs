@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use portcullis::entity::Kind;
 use portcullis::gateway::testing::Setup;
 use portcullis::gateway::{ErrorType, Options};
 use serde_json::{Value, json};
 
 use super::support::echo::Echo;
-use super::support::gateway::{Gateway, dataset, one_service};
+use super::support::gateway::{Gateway, dataset, one_service, put};
 use super::support::http::{self, Answer};
 
 fn message(answer: &Answer) -> String {
@@ -116,4 +117,40 @@ fn garbage_from_a_service_is_502() {
     });
     let gateway = Gateway::start(dataset(&[service], &[json!({"paths": ["/"], "service": 0})]));
     assert_eq!(http::get(gateway.endpoint(), "/", &[("Accept", "application/json")]).status, 502);
+}
+
+#[test]
+fn a_refused_attempt_is_followed_by_another_target() {
+    let echo = Echo::start();
+    let mut dataset = dataset(&[json!({"host": "backends"})], &[json!({"paths": ["/"], "service": 0})]);
+    let upstream = "00000000-0000-4000-8000-000000000009";
+    put(&mut dataset, Kind::Upstream, json!({"id": upstream, "name": "backends"}));
+    for port in [closed_port(), echo.port] {
+        let target = json!({"upstream": {"id": upstream}, "target": format!("127.0.0.1:{port}")});
+        put(&mut dataset, Kind::Target, target);
+    }
+    let gateway = Gateway::start(dataset);
+    let mut stream = gateway.endpoint().connect();
+    for _ in 0..10 {
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+        assert_eq!(http::exchange(&mut *stream, post).status, 200);
+        assert_eq!(echo.take().unwrap().body, "hi");
+    }
+}
+
+#[test]
+fn a_service_without_an_address_is_503_and_the_connection_stays() {
+    let services = [json!({"host": "empty"}), json!({"host": "does-not-exist.invalid"})];
+    let routes = [json!({"paths": ["/empty"], "service": 0}), json!({"paths": ["/unknown"], "service": 1})];
+    let mut dataset = dataset(&services, &routes);
+    put(&mut dataset, Kind::Upstream, json!({"name": "empty"}));
+    let gateway = Gateway::start(dataset);
+    let mut stream = gateway.endpoint().connect();
+    for (path, said) in
+        [("/empty", "failure to get a peer from the ring-balancer"), ("/unknown", "name resolution failed")]
+    {
+        let answer = http::exchange(&mut *stream, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!((answer.status, message(&answer).as_str()), (503, said));
+        assert_eq!(answer.header("connection"), Some("keep-alive"));
+    }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::{Request, Version};
 use portcullis::gateway::testing::Setup;
+use portcullis::gateway::{Options, Timeouts};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -35,12 +36,16 @@ fn websockets_pass() {
         });
         port
     });
-    let gateway = Gateway::start(one_service(port));
+    let timeouts = Timeouts { read: Duration::from_millis(300), ..Timeouts::default() };
+    let options = Options { timeouts, ..Options::default() };
+    let gateway = Gateway::with(one_service(port), Setup { options, ..Setup::default() });
     runtime.block_on(async {
         let url = format!("ws://127.0.0.1:{}/chat", gateway.port());
         let (mut socket, answer) = tokio_tungstenite::connect_async(url).await.unwrap();
         assert_eq!(answer.status(), 101);
         for text in ["one", "two"] {
+            // A silent client is no slow one.
+            tokio::time::sleep(Duration::from_millis(700)).await;
             socket.send(Message::text(text)).await.unwrap();
             assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
         }
