@@ -29,7 +29,7 @@ pub use self::def::{
 };
 pub use self::form::from_form;
 pub use self::random::{salt, token, uuid};
-pub use self::record::{Field, Record};
+pub use self::record::{Field, Former, Record};
 pub use self::table::{Subschema, Table};
 pub use self::violations::Violations;
 

@@ -133,7 +133,7 @@ impl Cross {
                 }
             }
             Self::Conditional { if_field, if_match, then_field, then_match, fault } => {
-                if !if_match.fits(at(document, if_field)) {
+                if has_fault(faults, if_field) || !if_match.fits(at(document, if_field)) {
                     return;
                 }
                 let value = at(document, then_field);
@@ -151,6 +151,9 @@ impl Cross {
             }
             Self::ConditionalAtLeastOneOf { if_field, cases } => {
                 let value = at(document, if_field);
+                if has_fault(faults, if_field) {
+                    return;
+                }
                 if let Some((_, fields, words)) = cases.iter().find(|(matcher, ..)| matcher.fits(value))
                     && !any_set(document, fields)
                 {
@@ -170,6 +173,11 @@ impl Cross {
             }
         }
     }
+}
+
+/// Whether a value was refused already: what depends on it cannot be told.
+fn has_fault(faults: &Document, path: &str) -> bool {
+    !faults.is_empty() && !at(faults, path).is_null()
 }
 
 fn any_set(document: &Document, fields: &[&str]) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::check::{Check, Validator, is_uuid};
-use super::record::{Cx, Field, Record};
+use super::record::{Cx, Field, Former, Record};
 use super::{Cross, random};
 
 /// The type of a value.
@@ -114,6 +114,14 @@ impl Def {
     pub fn default_of_fields(mut self) -> Self {
         if let Type::Record(record) = &self.kind {
             self.default = Some(Value::Object(record.defaults()));
+        }
+        self
+    }
+
+    /// For a record: former names of its fields, still accepted.
+    pub fn renames(mut self, former: Former) -> Self {
+        if let Type::Record(record) = &mut self.kind {
+            record.renames(former);
         }
         self
     }
@@ -240,7 +248,7 @@ impl Def {
         match (given, self.auto) {
             (_, Some(Auto::UpdatedAt)) => self.time(cx),
             (None | Some(Value::Null), Some(Auto::CreatedAt)) => self.time(cx),
-            (None, Some(Auto::Uuid)) => uuid_value(random::uuid()),
+            (None | Some(Value::Null), Some(Auto::Uuid)) => uuid_value(random::uuid()),
             (None, Some(Auto::Token)) => Value::String(random::token()),
             (Some(Value::Null), None) if cx.null_is_default && !self.required => {
                 self.default.clone().unwrap_or_default()

@@ -126,7 +126,7 @@ fn coerce(value: &mut Value, def: &Def) {
         }
         Type::Record(record) => {
             for (name, value) in value.as_object_mut().into_iter().flatten() {
-                if let Some(def) = record.field(name) {
+                if let Some(def) = record.field(name).or_else(|| record.field(record.successor(name)?)) {
                     coerce(value, def);
                 }
             }

@@ -6,7 +6,8 @@ use super::def::Type;
 use super::{Document, Record};
 
 /// Records are merged member by member; everything else is replaced by what is given, null included.
-pub(super) fn merge(record: &Record, special: Option<&Record>, current: &Document, patch: Document) -> Document {
+pub(super) fn merge(record: &Record, special: Option<&Record>, current: &Document, mut patch: Document) -> Document {
+    record.modernise(&mut patch);
     let mut out = current.clone();
     for (name, value) in patch {
         let def = special.and_then(|special| special.field(&name)).or_else(|| record.field(&name));

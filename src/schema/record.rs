@@ -25,7 +25,11 @@ pub struct Record {
     /// Positions in `fields`, sorted by name.
     by_name: Box<[usize]>,
     cross: Vec<Cross>,
+    former: Former,
 }
+
+/// Former names of fields, each with the path of the field that took its place, if one did.
+pub type Former = &'static [(&'static str, Option<&'static str>)];
 
 /// How a document is completed.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +44,38 @@ impl Record {
     pub fn new(fields: Vec<Field>, cross: Vec<Cross>) -> Self {
         let mut by_name: Vec<usize> = (0..fields.len()).collect();
         by_name.sort_by_key(|at| fields.get(*at).map(|field| field.name));
-        Self { fields, by_name: by_name.into(), cross }
+        Self { fields, by_name: by_name.into(), cross, former: &[] }
+    }
+
+    pub(super) fn renames(&mut self, former: Former) {
+        self.former = former;
+    }
+
+    /// The path of the field that took the place of a former one.
+    pub(super) fn successor(&self, name: &str) -> Option<&'static str> {
+        self.former.iter().find(|(former, _)| *former == name)?.1
+    }
+
+    /// Moves what is given under a former name to where it belongs now, unless something is given there.
+    pub(super) fn modernise(&self, input: &mut Document) {
+        for (former, successor) in self.former {
+            let (Some(value), Some(path)) = (input.shift_remove(*former), successor) else { continue };
+            let (holder, name) = match path.split_once('.') {
+                None => (&mut *input, *path),
+                Some((head, name)) => {
+                    let record = input.entry(head).or_insert(Value::Null);
+                    if record.is_null() && !value.is_null() {
+                        *record = Value::Object(Document::new());
+                    }
+                    let Value::Object(members) = record else { continue };
+                    (members, name)
+                }
+            };
+            // Exported files carry a null for every former field.
+            if !value.is_null() {
+                holder.entry(name).or_insert(value);
+            }
+        }
     }
 
     pub fn fields(&self) -> &[Field] {
@@ -79,7 +114,8 @@ impl Record {
     }
 
     /// Completes and checks every field; `special` redefines some. Returns the document and the faults.
-    pub(super) fn complete(&self, input: Document, cx: Cx, special: Option<&Self>) -> (Document, Document) {
+    pub(super) fn complete(&self, mut input: Document, cx: Cx, special: Option<&Self>) -> (Document, Document) {
+        self.modernise(&mut input);
         let mut faults = Document::new();
         let mut given: Vec<Option<(String, Value)>> = Vec::new();
         given.resize_with(self.fields.len(), || None);
