@@ -15,6 +15,7 @@ mod upstream;
 
 use std::sync::LazyLock;
 
+pub use self::plugin::check_plugin_protocols;
 use super::Kind;
 use crate::schema::Table;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::check::quoted;
+use super::check::{Check, quoted};
 use super::def::is_reference;
 use super::record::Cx;
 use super::violations::{put, put_entity};
@@ -53,9 +53,11 @@ pub enum Matcher {
 
 /// The value at a dotted path.
 pub(super) fn at<'a>(document: &'a Document, path: &str) -> &'a Value {
-    let mut parts = path.split('.');
-    let first = parts.next().and_then(|name| document.get(name));
-    parts.fold(first, |value, name| value?.get(name)).unwrap_or(&Value::Null)
+    let found = match path.split_once('.') {
+        None => document.get(path),
+        Some((head, rest)) => rest.split('.').fold(document.get(head), |value, name| value?.get(name)),
+    };
+    found.unwrap_or(&Value::Null)
 }
 
 fn is_set(value: &Value) -> bool {
@@ -69,42 +71,55 @@ fn is_set(value: &Value) -> bool {
 }
 
 impl Matcher {
-    fn fault(&self, value: &Value) -> Option<String> {
-        use super::Check;
+    /// Whether a value that is set passes. Conditions are tried on every document, so nothing is put into words here.
+    fn accepts(&self, value: &Value) -> bool {
+        let text = value.as_str();
         let each = |accept: &dyn Fn(&str) -> bool| {
             value.as_array().into_iter().flatten().all(|item| item.as_str().is_some_and(accept))
         };
-        if value.is_null() {
-            return matches!(self, Self::Required).then(|| "required field missing".to_owned());
-        }
         match self {
-            Self::Required => None,
-            Self::Null => Some("value must be null".to_owned()),
-            Self::Is(text) => {
-                (value.as_str() != Some(text)).then(|| format!("invalid value: {}", value.as_str().unwrap_or_default()))
-            }
-            Self::OneOf(options) => Check::OneOf(options).run(value).err(),
-            Self::NotOneOf(options) => value
-                .as_str()
-                .is_some_and(|text| options.contains(&text))
-                .then(|| format!("must not be one of: {}", options.join(", "))),
-            Self::True => (value != &Value::Bool(true)).then(|| "value must be true".to_owned()),
-            Self::Above(limit) => Check::Above(*limit).run(value).err(),
-            Self::Contains(item) => Check::Contains(item).run(value).err(),
-            Self::LengthIs(n) => Check::LengthIs(*n).run(value).err(),
-            Self::EachOneOf(options) => {
-                (!each(&|item| options.contains(&item))).then(|| format!("expected one of: {}", options.join(", ")))
-            }
-            Self::EachNotOneOf(options) => {
-                (!each(&|item| !options.contains(&item))).then(|| format!("must not be one of: {}", options.join(", ")))
-            }
-            Self::Valid(validator) => validator(value).err(),
+            Self::Required => true,
+            Self::Null => false,
+            Self::Is(wanted) => text == Some(wanted),
+            Self::OneOf(options) => text.is_some_and(|text| options.contains(&text)),
+            Self::NotOneOf(options) => !text.is_some_and(|text| options.contains(&text)),
+            Self::True => value == &Value::Bool(true),
+            Self::Above(limit) => value.as_f64().is_some_and(|number| number > *limit),
+            Self::Contains(wanted) => Check::Contains(wanted).run(value).is_ok(),
+            Self::LengthIs(n) => Check::LengthIs(*n).run(value).is_ok(),
+            Self::EachOneOf(options) => each(&|item| options.contains(&item)),
+            Self::EachNotOneOf(options) => each(&|item| !options.contains(&item)),
+            Self::Valid(validator) => validator(value).is_ok(),
         }
     }
 
     /// As a condition: a field that is not set does not meet one.
     fn fits(&self, value: &Value) -> bool {
-        !value.is_null() && self.fault(value).is_none()
+        !value.is_null() && self.accepts(value)
+    }
+
+    /// As a demand: a field that is not set meets all but one.
+    fn fault(&self, value: &Value) -> Option<String> {
+        if value.is_null() {
+            return matches!(self, Self::Required).then(|| "required field missing".to_owned());
+        }
+        if self.accepts(value) {
+            return None;
+        }
+        Some(match self {
+            Self::Required => "required field missing".to_owned(),
+            Self::Null => "value must be null".to_owned(),
+            Self::Is(_) => format!("invalid value: {}", value.as_str().unwrap_or_default()),
+            Self::OneOf(options) | Self::EachOneOf(options) => format!("expected one of: {}", options.join(", ")),
+            Self::NotOneOf(options) | Self::EachNotOneOf(options) => {
+                format!("must not be one of: {}", options.join(", "))
+            }
+            Self::True => "value must be true".to_owned(),
+            Self::Above(limit) => format!("value must be greater than {limit}"),
+            Self::Contains(wanted) => format!("expected to contain: {wanted}"),
+            Self::LengthIs(n) => format!("length must be {n}"),
+            Self::Valid(validator) => validator(value).err().unwrap_or_default(),
+        })
     }
 }
 

@@ -24,8 +24,7 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEKcTtPW1VDMWTOUzuhnr+1LS8SEld
 bs6pf2lqr7sREeg6UZSCy0eQkm6WjA7dbWwTCnawXTf94rIxFQ7w1Oo9ug==
 -----END PUBLIC KEY-----
 ";
-const ED25519: &str =
-    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAXXoiQ4ebqLLEfpnSgfKvIv5u6CgGrqrAOy+e2pj/fdQ=\n-----END PUBLIC KEY-----\n";
+const ED25519: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAXXoiQ4ebqLLEfpnSgfKvIv5u6CgGrqrAOy+e2pj/fdQ=\n-----END PUBLIC KEY-----\n";
 
 fn object(value: Value) -> Document {
     match value {
@@ -35,7 +34,9 @@ fn object(value: Value) -> Document {
 }
 
 fn insert(kind: Kind, input: Value) -> Value {
-    Value::Object(table(kind).insert(object(input), NOW).unwrap_or_else(|violations| panic!("{}", violations.message())))
+    Value::Object(
+        table(kind).insert(object(input), NOW).unwrap_or_else(|violations| panic!("{}", violations.message())),
+    )
 }
 
 fn refuse(kind: Kind, input: Value) -> Violations {
@@ -51,7 +52,10 @@ fn faults(kind: Kind, input: Value) -> Value {
 
 fn update(kind: Kind, current: &Value, patch: Value) -> Result<Value, Value> {
     let current = object(current.clone());
-    table(kind).update(&current, object(patch), NOW).map(Value::Object).map_err(|violations| Value::Object(violations.fields))
+    table(kind)
+        .update(&current, object(patch), NOW)
+        .map(Value::Object)
+        .map_err(|violations| Value::Object(violations.fields))
 }
 
 fn form(kind: Kind, text: &[(&str, &str)], current: Option<&Value>) -> Value {
@@ -145,7 +149,8 @@ fn nulls_become_what_the_typed_entities_can_hold() {
 
 #[test]
 fn consumers() {
-    let alice = insert(Kind::Consumer, json!({"username": "alice", "custom_id": "cid1", "tags": ["t1", "t2", "t1"], "id": ID}));
+    let alice =
+        insert(Kind::Consumer, json!({"username": "alice", "custom_id": "cid1", "tags": ["t1", "t2", "t1"], "id": ID}));
     assert_eq!(
         alice,
         json!({"id": ID, "created_at": 1_795_316_010, "updated_at": 1_795_316_010, "username": "alice", "custom_id": "cid1",
@@ -158,7 +163,10 @@ fn consumers() {
     );
     assert_eq!(empty.fields["@entity"][0], "at least one of these fields must be non-empty: 'custom_id', 'username'");
     assert_eq!(insert(Kind::Consumer, json!({"username": "ca", "created_at": 5, "updated_at": 6}))["created_at"], 5);
-    assert_eq!(insert(Kind::Consumer, json!({"username": "ca", "created_at": 5, "updated_at": 6}))["updated_at"], 1_795_316_010);
+    assert_eq!(
+        insert(Kind::Consumer, json!({"username": "ca", "created_at": 5, "updated_at": 6}))["updated_at"],
+        1_795_316_010
+    );
     assert_eq!(insert(Kind::Consumer, json!({"username": "café ☕"}))["username"], "café ☕");
     assert_eq!(
         refuse(Kind::Consumer, json!({"username": "z", "tags": ["ok", "a,b"]})).message(),
@@ -169,27 +177,33 @@ fn consumers() {
         json!({"foo": "unknown field", "id": "expected a valid UUID", "username": "length must be at least 1",
                "custom_id": "expected a string", "tags": "expected a set"})
     );
-    let from_form = form(Kind::Consumer, &[("username", "123"), ("custom_id", ""), ("tags[1]", "a"), ("created_at", "5")], None);
+    let from_form =
+        form(Kind::Consumer, &[("username", "123"), ("custom_id", ""), ("tags[1]", "a"), ("created_at", "5")], None);
     assert_eq!(from_form, json!({"username": "123", "custom_id": null, "tags": ["a"], "created_at": 5}));
 }
 
 #[test]
 fn patches() {
     let bob = insert(Kind::Consumer, json!({"username": "bob", "custom_id": "c", "id": ID, "created_at": 5}));
-    let patched = update(Kind::Consumer, &bob, json!({"custom_id": null, "id": "00000000-0000-4000-8000-000000000088"})).unwrap();
+    let patched =
+        update(Kind::Consumer, &bob, json!({"custom_id": null, "id": "00000000-0000-4000-8000-000000000088"})).unwrap();
     assert_eq!(
         patched,
         json!({"id": ID, "created_at": 5, "updated_at": 1_795_316_010, "username": "bob", "custom_id": null, "tags": null})
     );
     assert_eq!(
         update(Kind::Consumer, &patched, json!({"username": null})),
-        Err(json!({"@entity": ["when updating, at least one of these fields must be non-empty: 'custom_id', 'username'"]}))
+        Err(
+            json!({"@entity": ["when updating, at least one of these fields must be non-empty: 'custom_id', 'username'"]})
+        )
     );
     assert_eq!(update(Kind::Consumer, &bob, json!({"foo": 1})), Err(json!({"foo": "unknown field"})));
 
-    let upstream = insert(Kind::Upstream, json!({"name": "u", "healthchecks": {"active": {"healthy": {"interval": 5}}}}));
+    let upstream =
+        insert(Kind::Upstream, json!({"name": "u", "healthchecks": {"active": {"healthy": {"interval": 5}}}}));
     let changed =
-        update(Kind::Upstream, &upstream, json!({"healthchecks": {"active": {"healthy": {"http_statuses": [204]}}}})).unwrap();
+        update(Kind::Upstream, &upstream, json!({"healthchecks": {"active": {"healthy": {"http_statuses": [204]}}}}))
+            .unwrap();
     let healthy = &changed["healthchecks"]["active"]["healthy"];
     assert_eq!(healthy, &json!({"interval": 5, "http_statuses": [204], "successes": 0}), "records merge, lists do not");
 
@@ -223,19 +237,29 @@ fn services() {
     assert_eq!(parts("https://h.example/x"), json!(["https", "h.example", 443, "/x"]));
     assert_eq!(parts("http://service.com/"), json!(["http", "service.com", 80, "/"]));
     assert_eq!(parts("http://x.example"), json!(["http", "x.example", 80, null]));
-    assert_eq!(insert(Kind::Service, json!({"protocol": "https", "host": "h"}))["port"], 80, "only the URL implies 443");
+    assert_eq!(
+        insert(Kind::Service, json!({"protocol": "https", "host": "h"}))["port"],
+        80,
+        "only the URL implies 443"
+    );
 
     assert_eq!(refuse(Kind::Service, json!({})).message(), "schema violation (host: required field missing)");
     assert_eq!(
-        faults(Kind::Service, json!({"name": "a b", "host": "h:80", "port": 70000, "path": "x", "protocol": "ftp", "retries": -1,
-                                     "connect_timeout": 0, "client_certificate": "x"})),
+        faults(
+            Kind::Service,
+            json!({"name": "a b", "host": "h:80", "port": 70000, "path": "x", "protocol": "ftp", "retries": -1,
+                                     "connect_timeout": 0, "client_certificate": "x"})
+        ),
         json!({"name": "invalid value 'a b': the only accepted ascii characters are alphanumerics or ., -, _, and ~",
                "host": "must not have a port", "port": "value should be between 0 and 65535", "path": "should start with: /",
                "protocol": "expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp",
                "retries": "value should be between 0 and 32767", "connect_timeout": "value should be between 1 and 2147483646",
                "client_certificate": {"id": "missing primary key"}})
     );
-    assert_eq!(faults(Kind::Service, json!({"host": "h", "path": "/a//b"})), json!({"path": "must not have empty segments"}));
+    assert_eq!(
+        faults(Kind::Service, json!({"host": "h", "path": "/a//b"})),
+        json!({"path": "must not have empty segments"})
+    );
     assert_eq!(
         faults(Kind::Service, json!({"host": "h", "protocol": "tcp", "path": "/a"})),
         json!({"path": "value must be null", "@entity": ["failed conditional validation given value of field 'protocol'"]})
@@ -244,7 +268,10 @@ fn services() {
         faults(Kind::Service, json!({"host": "h", "tls_verify": true})),
         json!({"tls_verify": "value must be null", "@entity": ["failed conditional validation given value of field 'protocol'"]})
     );
-    insert(Kind::Service, json!({"host": "h", "protocol": "https", "tls_verify": true, "client_certificate": {"id": ID}}));
+    insert(
+        Kind::Service,
+        json!({"host": "h", "protocol": "https", "tls_verify": true, "client_certificate": {"id": ID}}),
+    );
     let service = insert(Kind::Service, json!({"url": "http://x"}));
     let moved = update(Kind::Service, &service, json!({"url": "https://y.example:444/z"})).unwrap();
     assert_eq!((&moved["host"], &moved["port"], &moved["path"]), (&json!("y.example"), &json!(444), &json!("/z")));
@@ -254,7 +281,8 @@ fn services() {
 
 #[test]
 fn routes() {
-    let route = insert(Kind::Route, json!({"name": "rx", "paths": ["~/x/(?<id>\\d+)$"], "service": {"id": ID, "name": "s"}}));
+    let route =
+        insert(Kind::Route, json!({"name": "rx", "paths": ["~/x/(?<id>\\d+)$"], "service": {"id": ID, "name": "s"}}));
     assert_eq!(
         route,
         json!({"id": route["id"], "created_at": 1_795_316_010, "updated_at": 1_795_316_010, "name": "rx",
@@ -280,13 +308,18 @@ fn routes() {
     assert_eq!(hosts("example.com:1000000"), "invalid port number");
     assert_eq!(hosts("mock;bin"), "invalid hostname: mock;bin");
     insert(Kind::Route, json!({"hosts": ["*.a.com", "a.*", "h:80", "1.2.3.4"]}));
-    assert_eq!(refuse(Kind::Route, json!({"methods": ["get"]})).message(), "schema violation (methods.1: invalid value: get)");
+    assert_eq!(
+        refuse(Kind::Route, json!({"methods": ["get"]})).message(),
+        "schema violation (methods.1: invalid value: get)"
+    );
     assert_eq!(
         faults(Kind::Route, json!({"headers": {"Host": ["x"]}})),
         json!({"headers": "cannot contain 'host' header, which must be specified in the 'hosts' attribute"})
     );
-    assert_eq!(faults(Kind::Route, json!({"headers": {"x y": ["x"]}, "paths": ["/"]}))["headers"],
-        "bad header name 'x y', allowed characters are A-Z, a-z, 0-9, '_', and '-'");
+    assert_eq!(
+        faults(Kind::Route, json!({"headers": {"x y": ["x"]}, "paths": ["/"]}))["headers"],
+        "bad header name 'x y', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
+    );
     insert(Kind::Route, json!({"headers": {"x-a": ["~*re", "b"]}}));
 }
 
@@ -301,7 +334,10 @@ fn what_a_route_must_have_depends_on_its_protocols() {
         entity(json!({})),
         json!(["must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'"])
     );
-    assert_eq!(entity(json!({"protocols": ["grpc"]})), json!(["must set one of 'hosts', 'headers', 'paths' when 'protocols' is 'grpc'"]));
+    assert_eq!(
+        entity(json!({"protocols": ["grpc"]})),
+        json!(["must set one of 'hosts', 'headers', 'paths' when 'protocols' is 'grpc'"])
+    );
     assert_eq!(
         entity(json!({"protocols": ["tcp"]})),
         json!(["must set one of 'sources', 'destinations', 'snis' when 'protocols' is 'tcp', 'tls' or 'udp'"])
@@ -320,7 +356,10 @@ fn what_a_route_must_have_depends_on_its_protocols() {
         json!({"sources": "cannot set 'sources' when 'protocols' is 'http' or 'https'"})
     );
     assert_eq!(
-        faults(Kind::Route, json!({"protocols": ["tcp"], "paths": ["/"], "sources": [{"ip": "1.2.3.4/8"}, {"ip": "x"}, {}]})),
+        faults(
+            Kind::Route,
+            json!({"protocols": ["tcp"], "paths": ["/"], "sources": [{"ip": "1.2.3.4/8"}, {"ip": "x"}, {}]})
+        ),
         json!({"paths": "cannot set 'paths' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'",
                "sources": [null, {"ip": "invalid ip or cidr range: 'x'"},
                            {"@entity": ["at least one of these fields must be non-empty: 'ip', 'port'"]}]})
@@ -343,7 +382,10 @@ fn upstreams_and_targets() {
     assert_eq!(name("1.2.3.4"), "Invalid name ('1.2.3.4'); no ip addresses allowed");
     assert_eq!(name("h:80"), "Invalid name ('h:80'); no port allowed");
     let upstream = insert(Kind::Upstream, json!({"name": "u1"}));
-    assert_eq!(upstream["healthchecks"]["active"]["unhealthy"]["http_statuses"], json!([429, 404, 500, 501, 502, 503, 504, 505]));
+    assert_eq!(
+        upstream["healthchecks"]["active"]["unhealthy"]["http_statuses"],
+        json!([429, 404, 500, 501, 502, 503, 504, 505])
+    );
     assert_eq!(upstream["healthchecks"]["threshold"], 0);
     assert_eq!(upstream["hash_on_cookie_path"], "/");
     assert_eq!(insert(Kind::Upstream, json!({"name": "u", "hash_on": "ip"}))["algorithm"], "consistent-hashing");
@@ -356,12 +398,16 @@ fn upstreams_and_targets() {
         json!({"hash_fallback": "expected one of: none", "@entity": ["failed conditional validation given value of field 'hash_on'"]})
     );
     assert_eq!(
-        faults(Kind::Upstream, json!({"name": "u", "hash_on": "header", "hash_on_header": "x", "hash_fallback": "header",
-                                      "hash_fallback_header": "x"})),
+        faults(
+            Kind::Upstream,
+            json!({"name": "u", "hash_on": "header", "hash_on_header": "x", "hash_fallback": "header",
+                                      "hash_fallback_header": "x"})
+        ),
         json!({"@entity": ["values of these fields must be distinct: 'hash_on_header', 'hash_fallback_header'"]})
     );
     assert_eq!(
-        refuse(Kind::Upstream, json!({"name": "u", "healthchecks": {"active": {"timeout": -1}, "threshold": 101}})).message(),
+        refuse(Kind::Upstream, json!({"name": "u", "healthchecks": {"active": {"timeout": -1}, "threshold": 101}}))
+            .message(),
         "2 schema violations (healthchecks.active: {\n  timeout = \"value should be between 0 and 65535\"\n}; \
          healthchecks.threshold: value should be between 0 and 100)"
     );
@@ -389,11 +435,16 @@ fn jwt_secrets() {
     let nulls = insert(Kind::JwtSecret, json!({"consumer": consumer, "key": null, "secret": null}));
     assert_eq!((&nulls["key"], &nulls["secret"]), (&json!(null), &json!(null)));
 
-    for (algorithm, key) in [("RS256", RSA), ("RS256", EC), ("PS512", RSA), ("EdDSA", ED25519), ("ES256", EC), ("ES256", "bad")] {
+    for (algorithm, key) in
+        [("RS256", RSA), ("RS256", EC), ("PS512", RSA), ("EdDSA", ED25519), ("ES256", EC), ("ES256", "bad")]
+    {
         insert(Kind::JwtSecret, json!({"consumer": consumer, "algorithm": algorithm, "rsa_public_key": key}));
     }
     insert(Kind::JwtSecret, json!({"consumer": consumer, "algorithm": "ES256"}));
-    insert(Kind::JwtSecret, json!({"consumer": consumer, "algorithm": "RS256", "rsa_public_key": certified("x", false).1}));
+    insert(
+        Kind::JwtSecret,
+        json!({"consumer": consumer, "algorithm": "RS256", "rsa_public_key": certified("x", false).1}),
+    );
     let entity = json!(["failed conditional validation given value of field 'algorithm'"]);
     for algorithm in ["RS256", "PS256", "EdDSA"] {
         let missing = refuse(Kind::JwtSecret, json!({"consumer": consumer, "algorithm": algorithm}));
@@ -415,13 +466,19 @@ fn jwt_secrets() {
         "schema violation (algorithm: expected one of: HS256, HS384, HS512, RS256, RS384, RS512, ES256, ES384, ES512, PS256, PS384, \
          PS512, EdDSA)"
     );
-    assert_eq!(refuse(Kind::JwtSecret, json!({"key": "tl"})).message(), "schema violation (consumer: required field missing)");
+    assert_eq!(
+        refuse(Kind::JwtSecret, json!({"key": "tl"})).message(),
+        "schema violation (consumer: required field missing)"
+    );
     assert_eq!(faults(Kind::JwtSecret, json!({"key": 5, "consumer": consumer})), json!({"key": "expected a string"}));
     assert_eq!(
         update(Kind::JwtSecret, &plain, json!({"algorithm": "RS256"})),
         Err(json!({"rsa_public_key": "required field missing", "@entity": entity}))
     );
-    assert_eq!(faults(Kind::JwtSecret, json!({"consumer": {"id": "x"}})), json!({"consumer": {"id": "expected a valid UUID"}}));
+    assert_eq!(
+        faults(Kind::JwtSecret, json!({"consumer": {"id": "x"}})),
+        json!({"consumer": {"id": "expected a valid UUID"}})
+    );
     assert_eq!(faults(Kind::JwtSecret, json!({"consumer": {}})), json!({"consumer": {"id": "missing primary key"}}));
 }
 
@@ -433,10 +490,16 @@ fn api_keys_and_applications() {
         faults(Kind::KeyAuthCredential, json!({"consumer": consumer, "ttl": -1})),
         json!({"ttl": "must be an integer between 0 and 100000000"})
     );
-    assert_eq!(faults(Kind::Oauth2Credential, json!({"consumer": consumer})), json!({"name": "required field missing"}));
     assert_eq!(
-        faults(Kind::Oauth2Credential, json!({"consumer": consumer, "name": "n", "client_type": "x",
-                                              "redirect_uris": ["http://valid.test", "not-valid", "http://test.test/#with-fragment"]})),
+        faults(Kind::Oauth2Credential, json!({"consumer": consumer})),
+        json!({"name": "required field missing"})
+    );
+    assert_eq!(
+        faults(
+            Kind::Oauth2Credential,
+            json!({"consumer": consumer, "name": "n", "client_type": "x",
+                                              "redirect_uris": ["http://valid.test", "not-valid", "http://test.test/#with-fragment"]})
+        ),
         json!({"client_type": "expected one of: confidential, public",
                "redirect_uris": [null, "cannot parse 'not-valid'", "fragment not allowed in 'http://test.test/#with-fragment'"]})
     );
@@ -450,7 +513,10 @@ fn api_keys_and_applications() {
     }
     assert_eq!(update(Kind::Oauth2Credential, &plain, json!({"name": "renamed"})).unwrap()["name"], "renamed");
 
-    let mut hashed = object(insert(Kind::Oauth2Credential, json!({"consumer": consumer, "name": "n", "client_secret": "hs", "hash_secret": true})));
+    let mut hashed = object(insert(
+        Kind::Oauth2Credential,
+        json!({"consumer": consumer, "name": "n", "client_secret": "hs", "hash_secret": true}),
+    ));
     assert_eq!(hashed["client_secret"], "hs");
     table(Kind::Oauth2Credential).transform(&mut hashed);
     let stored = hashed["client_secret"].as_str().unwrap().to_owned();
@@ -461,7 +527,10 @@ fn api_keys_and_applications() {
 
     let token = oauth2_tokens().insert(object(json!({"credential": {"id": ID}, "expires_in": 3600})), NOW).unwrap();
     assert_eq!(token["access_token"].as_str().map(str::len), Some(32));
-    assert_eq!((&token["token_type"], &token["ttl"], &token["service"]), (&json!("bearer"), &json!(null), &json!(null)));
+    assert_eq!(
+        (&token["token_type"], &token["ttl"], &token["service"]),
+        (&json!("bearer"), &json!(null), &json!(null))
+    );
     let empty = oauth2_tokens().insert(Document::new(), NOW).unwrap_err();
     assert_eq!(
         Value::Object(empty.fields),
@@ -488,9 +557,15 @@ fn plugins() {
     assert_eq!(faults(Kind::Plugin, json!({"config": {}})), json!({"name": "required field missing"}));
     for (config, wanted) in [
         (json!({"foo": 1}), json!({"config": {"foo": "unknown field"}})),
-        (json!({"maximum_expiration": -1, "claims_to_verify": ["exp"]}), json!({"config": {"maximum_expiration": "value should be between 0 and 31536000"}})),
+        (
+            json!({"maximum_expiration": -1, "claims_to_verify": ["exp"]}),
+            json!({"config": {"maximum_expiration": "value should be between 0 and 31536000"}}),
+        ),
         (json!({"run_on_preflight": null}), json!({"config": {"run_on_preflight": "required field missing"}})),
-        (json!({"claims_to_verify": ["exp", "iat"]}), json!({"config": {"claims_to_verify": [null, "expected one of: exp, nbf"]}})),
+        (
+            json!({"claims_to_verify": ["exp", "iat"]}),
+            json!({"config": {"claims_to_verify": [null, "expected one of: exp, nbf"]}}),
+        ),
         (json!("bar"), json!({"config": "expected a record"})),
         (
             json!({"maximum_expiration": 300, "claims_to_verify": ["nbf"]}),
@@ -501,8 +576,14 @@ fn plugins() {
         assert_eq!(faults(Kind::Plugin, json!({"name": "jwt", "config": config})), wanted);
     }
     insert(Kind::Plugin, json!({"name": "jwt", "config": {"maximum_expiration": 300}}));
-    assert_eq!(insert(Kind::Plugin, json!({"name": "jwt", "config": {"key_claim_name": null}}))["config"]["key_claim_name"], json!(null));
-    assert_eq!(faults(Kind::Plugin, json!({"name": "jwt", "consumer": {"id": ID}})), json!({"consumer": "value must be null"}));
+    assert_eq!(
+        insert(Kind::Plugin, json!({"name": "jwt", "config": {"key_claim_name": null}}))["config"]["key_claim_name"],
+        json!(null)
+    );
+    assert_eq!(
+        faults(Kind::Plugin, json!({"name": "jwt", "consumer": {"id": ID}})),
+        json!({"consumer": "value must be null"})
+    );
     insert(Kind::Plugin, json!({"name": "request-termination", "consumer": {"id": ID}}));
     assert_eq!(
         faults(Kind::Plugin, json!({"name": "jwt", "protocols": ["tcp"]})),
@@ -510,17 +591,50 @@ fn plugins() {
     );
 
     let patched = update(Kind::Plugin, &jwt, json!({"config": {"realm": "x"}, "route": null})).unwrap();
-    assert_eq!((&patched["config"]["realm"], &patched["config"]["header_names"], &patched["route"]), (&json!("x"), &json!(["authorization"]), &json!(null)));
-    let fields = form(Kind::Plugin, &[("config.claims_to_verify", "exp"), ("config.maximum_expiration", "300"), ("enabled", "false")], Some(&jwt));
+    assert_eq!(
+        (&patched["config"]["realm"], &patched["config"]["header_names"], &patched["route"]),
+        (&json!("x"), &json!(["authorization"]), &json!(null))
+    );
+    let fields = form(
+        Kind::Plugin,
+        &[("config.claims_to_verify", "exp"), ("config.maximum_expiration", "300"), ("enabled", "false")],
+        Some(&jwt),
+    );
     assert_eq!(fields, json!({"config": {"claims_to_verify": ["exp"], "maximum_expiration": 300}, "enabled": false}));
     let fields = form(
         Kind::Plugin,
-        &[("name", "jwt"), ("config.claims_to_verify[]", "exp"), ("config.cookie_names[1]", "c1"), ("config.header_names", "authorization,x-j")],
+        &[
+            ("name", "jwt"),
+            ("config.claims_to_verify[]", "exp"),
+            ("config.cookie_names[1]", "c1"),
+            ("config.header_names", "authorization,x-j"),
+        ],
         None,
     );
     assert_eq!(
         fields,
         json!({"name": "jwt", "config": {"claims_to_verify": ["exp"], "cookie_names": ["c1"], "header_names": ["authorization,x-j"]}})
+    );
+}
+
+#[test]
+fn plugins_share_a_protocol_with_their_routes() {
+    let of = |protocols: Value| object(json!({ "protocols": protocols }));
+    let (http, tcp) = (of(json!(["http", "https"])), of(json!(["tcp"])));
+    let check = |given: &Document, route: Option<&Document>, routes: &[&Document]| {
+        super::check_plugin_protocols(given, route, routes.iter().copied()).map_err(|violations| violations.message())
+    };
+    assert_eq!(check(&http, Some(&http), &[]), Ok(()));
+    assert_eq!(check(&Document::new(), Some(&http), &[]), Ok(()));
+    assert_eq!(
+        check(&tcp, Some(&http), &[]),
+        Err("schema violation (protocols: must match the associated route's protocols)".to_owned())
+    );
+    assert_eq!(check(&tcp, None, &[]), Ok(()));
+    assert_eq!(check(&tcp, None, &[&http, &tcp]), Ok(()));
+    assert_eq!(
+        check(&tcp, None, &[&http]),
+        Err("schema violation (protocols: must match the protocols of at least one route pointing to this Plugin's service)".to_owned())
     );
 }
 
@@ -557,7 +671,10 @@ fn oauth2_and_request_termination() {
 fn openid_connect() {
     let plugin = |config: Value| json!({"name": "openid-connect", "config": config});
     assert_eq!(faults(Kind::Plugin, plugin(json!({}))), json!({"config": {"issuer": "required field missing"}}));
-    assert_eq!(faults(Kind::Plugin, plugin(json!({"issuer": "foo"}))), json!({"config": {"issuer": "missing host in url"}}));
+    assert_eq!(
+        faults(Kind::Plugin, plugin(json!({"issuer": "foo"}))),
+        json!({"config": {"issuer": "missing host in url"}})
+    );
     let config = insert(Kind::Plugin, plugin(json!({"issuer": "http://idp/x", "client_id": ["a"]})))["config"].clone();
     assert!(config.as_object().unwrap().len() >= 200);
     assert_eq!(config["auth_methods"].as_array().unwrap().len(), 9);
@@ -567,17 +684,26 @@ fn openid_connect() {
 
     let former = insert(
         Kind::Plugin,
-        plugin(json!({"issuer": "http://idp/x", "session_redis_host": "r", "session_redis_port": null, "session_cookie_renew": 5,
-                      "session_cookie_lifetime": 60, "session_rolling_timeout": 70, "redis": null})),
+        plugin(
+            json!({"issuer": "http://idp/x", "session_redis_host": "r", "session_redis_port": null, "session_cookie_renew": 5,
+                      "session_cookie_lifetime": 60, "session_rolling_timeout": 70, "redis": null}),
+        ),
     );
-    assert_eq!((&former["config"]["redis"]["host"], &former["config"]["session_rolling_timeout"]), (&json!("r"), &json!(70)));
+    assert_eq!(
+        (&former["config"]["redis"]["host"], &former["config"]["session_rolling_timeout"]),
+        (&json!("r"), &json!(70))
+    );
     let patched = update(Kind::Plugin, &former, json!({"config": {"session_redis_host": "s"}})).unwrap();
     assert_eq!(patched["config"]["redis"]["host"], "s");
 
     let fields = form(
         Kind::Plugin,
-        &[("config.auth_methods", "bearer"), ("config.auth_methods", "password"), ("config.bearer_token_param_type", "query"),
-          ("config.session_redis_port", "1")],
+        &[
+            ("config.auth_methods", "bearer"),
+            ("config.auth_methods", "password"),
+            ("config.bearer_token_param_type", "query"),
+            ("config.session_redis_port", "1"),
+        ],
         Some(&former),
     );
     let patched = update(Kind::Plugin, &former, fields).unwrap();
@@ -589,7 +715,10 @@ fn openid_connect() {
         json!({"config": {"x": "unknown field", "ignore_signature": [
             "expected one of: authorization_code, client_credentials, introspection, password, refresh_token, session, userinfo"]}})
     );
-    assert!(faults(Kind::Plugin, plugin(json!({"issuer": "http://idp/x", "proof_of_possession_dpop": "strict"})))["config"].is_string());
+    assert!(
+        faults(Kind::Plugin, plugin(json!({"issuer": "http://idp/x", "proof_of_possession_dpop": "strict"})))["config"]
+            .is_string()
+    );
     insert(
         Kind::Plugin,
         plugin(json!({"issuer": "http://idp/x", "proof_of_possession_dpop": "strict", "auth_methods": ["bearer"]})),
@@ -634,8 +763,13 @@ fn certificates() {
         faults(Kind::CaCertificate, json!({"cert": format!("{authority}{authority}")})),
         json!({"@entity": ["please submit only one certificate at a time"]})
     );
-    let late = table(Kind::CaCertificate).insert(object(json!({"cert": authority})), Now::from_milliseconds(i64::MAX)).unwrap_err();
-    assert_eq!(Value::Object(late.fields), json!({"@entity": ["certificate expired, \"Not After\" time is in the past"]}));
+    let late = table(Kind::CaCertificate)
+        .insert(object(json!({"cert": authority})), Now::from_milliseconds(i64::MAX))
+        .unwrap_err();
+    assert_eq!(
+        Value::Object(late.fields),
+        json!({"@entity": ["certificate expired, \"Not After\" time is in the past"]})
+    );
 }
 
 #[test]
@@ -671,7 +805,10 @@ fn schemas_are_described_as_kong_does() {
     );
     let upstreams = table(Kind::Upstream).to_json();
     let health = upstreams["fields"].as_array().unwrap().iter().find_map(|field| field.get("healthchecks")).unwrap();
-    assert_eq!(health["default"]["active"]["healthy"], json!({"interval": 0, "http_statuses": [200, 302], "successes": 0}));
+    assert_eq!(
+        health["default"]["active"]["healthy"],
+        json!({"interval": 0, "http_statuses": [200, 302], "successes": 0})
+    );
     assert_eq!(health["fields"][2], json!({"threshold": {"type": "number", "default": 0, "between": [0, 100]}}));
 }
 
@@ -679,10 +816,7 @@ fn schemas_are_described_as_kong_does() {
 fn unique_fields_and_references_are_told() {
     let jwt = table(Kind::JwtSecret);
     assert_eq!(jwt.unique_fields().collect::<Vec<_>>(), ["key"]);
-    assert_eq!(
-        jwt.foreign_keys().collect::<Vec<_>>(),
-        [("consumer", "consumers", crate::schema::OnDelete::Cascade)]
-    );
+    assert_eq!(jwt.foreign_keys().collect::<Vec<_>>(), [("consumer", "consumers", crate::schema::OnDelete::Cascade)]);
     let route = table(Kind::Route);
     assert_eq!(route.foreign_keys().collect::<Vec<_>>(), [("service", "services", crate::schema::OnDelete::Restrict)]);
     assert_eq!((route.endpoint_key, table(Kind::Certificate).endpoint_key), (Some("name"), None));

@@ -28,13 +28,24 @@ const CLIENT_AUTH: &[&str] = &[
     "self_signed_tls_client_auth",
     "tls_client_auth",
 ];
-const ALGORITHMS: &[&str] =
-    &["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"];
+const ALGORITHMS: &[&str] = &[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA",
+];
 const SAME_SITE: &[&str] = &["Strict", "Lax", "None", "Default"];
 
 pub(super) fn table() -> Table {
-    let groups =
-        [provider(), client(), accepted(), verification(), authorisation(), passing_on(), errors(), caching(), sessions(), code_flow()];
+    let groups = [
+        provider(),
+        client(),
+        accepted(),
+        verification(),
+        authorisation(),
+        passing_on(),
+        errors(),
+        caching(),
+        sessions(),
+        code_flow(),
+    ];
     let config = record(groups.into_iter().flatten().collect()).renames(FORMER_NAMES).custom(check_proof_of_possession);
     super::authenticating("openid-connect", config, Vec::new())
 }
@@ -135,7 +146,9 @@ fn jwk() -> Def {
     let mut members = vec![field("issuer", string())];
     members.extend(fields(["kty", "use", "alg", "kid", "x5u", "x5t", "x5t#S256", "crv", "x", "y", "n", "e"], string));
     members.extend(fields(["key_ops", "x5c"], texts));
-    members.extend(fields(["k", "d", "p", "q", "dp", "dq", "qi", "oth", "r", "t"], || string().referenceable().encrypted()));
+    members.extend(fields(["k", "d", "p", "q", "dp", "dq", "qi", "oth", "r", "t"], || {
+        string().referenceable().encrypted()
+    }));
     record(members)
 }
 
@@ -181,8 +194,15 @@ fn accepted() -> Vec<Field> {
 }
 
 fn verification() -> Vec<Field> {
-    let ignorable =
-        &["authorization_code", "client_credentials", "introspection", "password", "refresh_token", "session", "userinfo"];
+    let ignorable = &[
+        "authorization_code",
+        "client_credentials",
+        "introspection",
+        "password",
+        "refresh_token",
+        "session",
+        "userinfo",
+    ];
     let possession = || string().default("off").one_of(&["off", "strict", "optional"]);
     let mut list = vec![
         field("verify_claims", on()),
@@ -315,7 +335,9 @@ fn errors() -> Vec<Field> {
         field("display_errors", off()),
         field("expose_error_code", on()),
     ];
-    list.extend(fields(["unauthorized_redirect_uri", "forbidden_redirect_uri", "unexpected_redirect_uri"], || array(url())));
+    list.extend(fields(["unauthorized_redirect_uri", "forbidden_redirect_uri", "unexpected_redirect_uri"], || {
+        array(url())
+    }));
     list
 }
 
@@ -450,7 +472,11 @@ fn code_flow() -> Vec<Field> {
         texts,
     ));
     list.extend(fields(
-        ["require_pushed_authorization_requests", "require_proof_key_for_code_exchange", "require_signed_request_object"],
+        [
+            "require_pushed_authorization_requests",
+            "require_proof_key_for_code_exchange",
+            "require_signed_request_object",
+        ],
         boolean,
     ));
     list
@@ -493,7 +519,11 @@ const FORMER_NAMES: &[(&str, Option<&str>)] = &[
 
 fn check_http_version(value: &Value) -> Result<(), String> {
     // Exact: the two are compared as they are written.
-    if value.as_f64() == Some(1.0) || value.as_f64() == Some(1.1) { Ok(()) } else { Err("must be 1.0 or 1.1".to_owned()) }
+    if value.as_f64() == Some(1.0) || value.as_f64() == Some(1.1) {
+        Ok(())
+    } else {
+        Err("must be 1.0 or 1.1".to_owned())
+    }
 }
 
 /// Possession can be demanded only of tokens that come with the request, unless the other methods shall go without.
