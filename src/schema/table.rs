@@ -22,7 +22,7 @@ pub struct Table {
     /// A field of the input decides on further rules.
     subschema: Option<Subschema>,
     /// Rewrites the input before anything is checked: shorthands and old forms.
-    rewrite: Option<fn(&mut Document) -> Result<(), Violations>>,
+    rewrite: Option<Rewrite>,
     /// Fills fields that follow from others, after everything was checked.
     derive: Option<fn(&mut Document)>,
     /// Replaces what must not be stored as it was given.
@@ -30,6 +30,9 @@ pub struct Table {
     /// A PATCH gives all of these fields or none.
     patched_together: &'static [&'static str],
 }
+
+/// Brings an input into the form that is checked.
+type Rewrite = fn(&mut Document) -> Result<(), Violations>;
 
 /// Rules that depend on the value of one field.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +72,7 @@ impl Table {
         self
     }
 
-    pub fn rewrite(mut self, rewrite: fn(&mut Document) -> Result<(), Violations>) -> Self {
+    pub fn rewrite(mut self, rewrite: Rewrite) -> Self {
         self.rewrite = Some(rewrite);
         self
     }
