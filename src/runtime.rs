@@ -5,8 +5,10 @@
 
 mod configuration;
 mod gate;
+mod host;
 pub mod listen;
 mod notify;
+mod options;
 mod process;
 pub mod proxy_protocol;
 mod server;
@@ -26,13 +28,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use self::settings::Settings;
 use crate::telemetry::logging::Log;
 
-pub use self::process::{gateway_options, reachable};
+pub use self::options::gateway_options;
 
 /// How a process is started.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Default)]
 pub struct Start {
     /// Take the listening sockets over from the process that runs already.
     pub upgrade: bool,
+    /// Called once, when requests are being served.
+    pub on_ready: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// Makes aws-lc the one provider of cryptography for TLS and for `jsonwebtoken`; before anything else uses either.
@@ -88,7 +92,7 @@ fn cores() -> usize {
 /// Tells the running process of these settings to load its configuration anew.
 pub fn reload(settings: &Settings) -> ExitCode {
     let path = settings.pid_path();
-    let told = process::read_pid(&path)
+    let told = host::read_pid(&path)
         .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
         .ok_or_else(|| format!("{} names no process; is the gateway running with this prefix?", path.display()))
         .and_then(|pid| match kill_process(pid, Signal::HUP) {

@@ -1,21 +1,19 @@
 //! The life of the serving process, from its sockets to its last request.
 
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora_core::apps::{HttpServerApp, HttpServerOptions};
-use pingora_core::protocols::http::v2::server::default_h2_options;
-use pingora_core::server::configuration::ServerConf;
+use pingora_core::apps::HttpServerApp;
 use pingora_core::services::background::BackgroundService;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::configuration::{Loader, Outcome};
-use super::gate::Gate;
+use super::host::{prepare_prefix, raise_file_limit, read_pid, write_pid};
 use super::listen::{Address, Listen};
+use super::options::{access_log_options, admin_options, gate, gateway_options, proxy, registries, upstream_options};
 use super::server::{Deadlines, Endpoint, Server};
 use super::settings::{Database, Settings};
 use super::signals::{Order, Signals};
@@ -24,12 +22,14 @@ use super::status::{self, Status};
 use super::tls::{self, Resolver};
 use super::upgrade::{self, Predecessor, Refused, Successor};
 use super::{Start, notify};
+use crate::admin;
+use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
-use crate::plugins::Registries;
 use crate::snapshot::{Published, Resources};
+use crate::store::{self, Feed};
 use crate::telemetry::logging::Log;
-use crate::telemetry::{AccessLog, Metrics, access_log};
+use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream;
 
 /// How long idle connections may still bring a request after the drain began: closing one at the moment its client uses it loses
@@ -57,6 +57,10 @@ struct Process {
     status: Arc<Status>,
     loader: Arc<Loader>,
     resolver: Arc<Resolver>,
+    resources: Resources,
+    published: Arc<Published>,
+    /// Follows the database, where there is one.
+    feed: Option<Arc<Feed>>,
     server: Arc<Server>,
     drain: watch::Sender<bool>,
     /// True once another process accepts from the same sockets.
@@ -71,7 +75,7 @@ struct Process {
 ///
 /// # Errors
 /// What kept it from starting.
-pub async fn run(settings: Settings, start: Start, log: Log, runtimes: Runtimes) -> Result<(), Failure> {
+pub async fn run(settings: Settings, mut start: Start, log: Log, runtimes: Runtimes) -> Result<(), Failure> {
     // Before anything that takes time: a signal without a handler would kill the process.
     let mut signals = Signals::new().map_err(|error| vec![format!("signals cannot be handled: {error}")])?;
     prepare_prefix(&settings);
@@ -86,7 +90,7 @@ pub async fn run(settings: Settings, start: Start, log: Log, runtimes: Runtimes)
         None => bind(&settings, runtimes.worker_threads, &mut inherited)?,
         Some(_) => Vec::new(),
     };
-    let process = Process::new(settings, log, files, runtimes.worker_threads)?;
+    let mut process = Process::new(settings, log, files, runtimes.worker_threads)?;
     process.load_first(&mut signals).await?;
     let mut predecessor = None;
     if let Some(successor) = successor {
@@ -99,7 +103,14 @@ pub async fn run(settings: Settings, start: Start, log: Log, runtimes: Runtimes)
         tracing::warn!("the socket {left} was passed on, but no setting listens there; it is closed");
     }
     drop(inherited);
-    process.serve(bound, predecessor, &runtimes.workers, &mut signals).await
+    let ready = Ready { predecessor, told: start.on_ready.take() };
+    process.serve(bound, ready, &runtimes.workers, &mut signals).await
+}
+
+/// Who is told when requests are served.
+struct Ready {
+    predecessor: Option<Predecessor>,
+    told: Option<Box<dyn FnOnce() + Send>>,
 }
 
 fn announce(settings: &Settings) -> Result<Successor, Failure> {
@@ -124,24 +135,6 @@ async fn take_over(
         Ok(Err(error)) => Err(vec![format!("no sockets were handed over within {patience:?}: {error}")]),
         Err(error) => Err(vec![error.to_string()]),
     }
-}
-
-/// Makes the directory of the process's own files.
-fn prepare_prefix(settings: &Settings) {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.prefix);
-    if let Err(error) = made {
-        tracing::warn!(%error, "{} cannot be made; there will be no pid file and no upgrade", settings.prefix.display());
-    }
-}
-
-/// Raises the limit of open files as far as the system lets us, and returns it.
-fn raise_file_limit() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Fails where the hard limit was lowered meanwhile; the old limit holds then.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    getrlimit(Resource::Nofile).current.map_or(1 << 20, |files| usize::try_from(files).unwrap_or(1 << 20))
 }
 
 /// Opens every socket of the settings.
@@ -205,7 +198,10 @@ impl Process {
         let dbless = settings.database == Database::Off;
         Ok(Self {
             status: Status::new(published.clone(), metrics.clone(), dbless),
-            loader: Arc::new(Loader::new(&settings, published, resources.clone())),
+            loader: Arc::new(Loader::new(&settings, published.clone(), resources.clone())),
+            resources,
+            published,
+            feed: None,
             settings,
             log,
             access_log,
@@ -220,8 +216,23 @@ impl Process {
         })
     }
 
-    /// Loads the first configuration.
-    async fn load_first(&self, signals: &mut Signals) -> Result<(), Failure> {
+    /// Loads the first configuration: from the database, or from declarative files.
+    async fn load_first(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        if let Database::Url(url) = &self.settings.database {
+            let first = async {
+                let store = store::open(url).await?;
+                tracing::info!("entities live in {}", store.location());
+                let feed = Feed::new(store, self.published.clone(), self.resources.clone());
+                feed.follow().await?;
+                Ok::<_, store::Error>(feed)
+            };
+            let feed = tokio::select! {
+                feed = first => feed.map_err(|error| vec![format!("the database cannot be used: {error}")])?,
+                _ = signals.stop() => return Err(vec!["stopped while the database was being read".into()]),
+            };
+            self.feed = Some(feed);
+            return Ok(());
+        }
         let loader = self.loader.clone();
         let loaded = tokio::task::spawn_blocking(move || loader.load());
         let loaded = tokio::select! {
@@ -240,7 +251,7 @@ impl Process {
     async fn serve(
         mut self,
         bound: Vec<Bound>,
-        predecessor: Option<Predecessor>,
+        ready: Ready,
         workers: &Handle,
         signals: &mut Signals,
     ) -> Result<(), Failure> {
@@ -257,22 +268,29 @@ impl Process {
             .collect::<std::io::Result<_>>()
             .map_err(|error| vec![format!("a listening socket cannot be duplicated: {error}")])?;
         let (stop, stopping) = watch::channel(false);
+        let admin = admin::router(self.admin());
         for bound in bound {
-            self.listen(bound, workers, &stopping)?;
+            self.listen(bound, workers, &admin, &stopping)?;
         }
         let process = Arc::new(self);
         let upstreams = process.loader.upstreams();
         let background = stopping.clone();
         tokio::spawn(async move { upstreams.start(background).await });
+        if let Some(feed) = process.feed.clone() {
+            tokio::spawn(feed.run(stopping.clone()));
+        }
         tokio::spawn(process.clone().reload_when_told());
         write_pid(&process.settings.pid_path());
-        if let Some(old) = predecessor
+        if let Some(old) = ready.predecessor
             && let Err(error) = old.serving()
         {
             tracing::warn!(%error, "the process before was gone before it heard that this one serves");
         }
         notify::ready();
         tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "serving");
+        if let Some(tell) = ready.told {
+            tell();
+        }
         let graceful = process.follow_orders(signals).await;
         notify::stopping();
         if graceful {
@@ -283,8 +301,37 @@ impl Process {
         Ok(())
     }
 
+    /// What the Admin API works on.
+    fn admin(&self) -> Arc<admin::State> {
+        let source = match &self.feed {
+            Some(feed) => admin::Source::Store(feed.clone()),
+            None => {
+                let options = declarative::Options {
+                    ignore_unsupported: self.settings.ignore_unsupported,
+                    ..declarative::Options::default()
+                };
+                let declared = admin::Declared::new(options, self.published.clone(), self.resources.clone());
+                admin::Source::File(Arc::new(declared))
+            }
+        };
+        admin::State::new(admin::Parts {
+            options: admin_options(&self.settings),
+            source,
+            published: self.published.clone(),
+            resources: self.resources.clone(),
+            log: Some(self.log.clone()),
+            configuration: self.settings.to_json(),
+        })
+    }
+
     /// Starts to serve on the sockets of one listen item.
-    fn listen(&self, bound: Bound, workers: &Handle, stopping: &watch::Receiver<bool>) -> Result<(), Failure> {
+    fn listen(
+        &self,
+        bound: Bound,
+        workers: &Handle,
+        admin: &axum::Router,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<(), Failure> {
         let Bound { role, listen, listeners, local } = bound;
         tracing::info!("{} listens on {}", role.name(), Listen { address: local, ..listen.clone() });
         let fault =
@@ -320,12 +367,26 @@ impl Process {
             }
             Role::Status | Role::Admin => {
                 let router = match role {
-                    Role::Status => status::router(self.status.clone()),
-                    _ => return Ok(()),
+                    Role::Admin => admin.clone(),
+                    _ => status::router(self.status.clone()),
                 };
-                for listener in listeners {
-                    serve_http(listener, router.clone(), stopping.clone()).map_err(|error| fault(&error))?;
+                let opened: Vec<admin::Listener> = listeners
+                    .into_iter()
+                    .map(|listener| admin_listener(listener, tls.clone()))
+                    .collect::<std::io::Result<_>>()
+                    .map_err(|error| fault(&error))?;
+                if role == Role::Admin
+                    && self.settings.admin_token.is_none()
+                    && !opened.iter().all(admin::Listener::is_local)
+                {
+                    tracing::warn!("the Admin API listens beyond this machine and no admin_token is set");
                 }
+                let stopping = stopping.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = admin::serve(opened, router, stopping).await {
+                        tracing::error!(%error, "the {} listener ended", role.name());
+                    }
+                });
             }
         }
         Ok(())
@@ -358,8 +419,8 @@ impl Process {
                 }
             }
         }
-        if !self.loader.has_source() {
-            tracing::info!("reload: no declarative_config is set; the configuration stays as it is");
+        if self.feed.is_some() || !self.loader.has_source() {
+            tracing::info!("reload: there are no declarative files to read; the configuration stays as it is");
             return;
         }
         match self.loader.load() {
@@ -488,22 +549,18 @@ impl Process {
     }
 }
 
-/// Serves a router on a socket until told to stop.
-fn serve_http(listener: Listener, router: axum::Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
-    let stop = async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    };
-    match listener {
-        Listener::Tcp(listener) => {
+fn admin_listener(listener: Listener, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<admin::Listener> {
+    Ok(match (listener, tls) {
+        (Listener::Tcp(listener), tls) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop).await });
+            match tls {
+                Some(config) => admin::Listener::Tls(listener, config),
+                None => admin::Listener::Tcp(listener),
+            }
         }
-        Listener::Unix(listener) => {
-            let listener = tokio::net::UnixListener::from_std(listener)?;
-            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop).await });
-        }
-    }
-    Ok(())
+        (Listener::Unix(listener), None) => admin::Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
+        (Listener::Unix(_), Some(_)) => return Err(std::io::Error::other("ssl is for ports, not for unix sockets")),
+    })
 }
 
 /// Says what came of loading a configuration.
@@ -519,114 +576,5 @@ fn describe(diagnostic: &Diagnostic) -> String {
     match &diagnostic.excerpt {
         Some(excerpt) => format!("{diagnostic}: `{}`", excerpt.trim()),
         None => diagnostic.to_string(),
-    }
-}
-
-fn write_pid(path: &Path) {
-    if let Err(error) = std::fs::write(path, format!("{}\n", std::process::id())) {
-        tracing::warn!(%error, "{} cannot be written; `portcullis reload` will not find this process", path.display());
-    }
-}
-
-/// The process id in a pid file.
-pub fn read_pid(path: &Path) -> Option<u32> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn gate(settings: &Settings, files: usize) -> Arc<Gate> {
-    // A connection of a client needs a descriptor, and one for its service; the rest is for everything else.
-    let most = settings.max_connections.or_else(|| (files / 3).max(64));
-    let most_per_client = settings.max_connections_per_client.or_else(|| most.div_ceil(2));
-    Gate::new(most, most_per_client, settings.trusted_ips.clone())
-}
-
-fn proxy(settings: &Settings, gateway: Gateway, workers: usize) -> pingora_proxy::HttpProxy<Gateway> {
-    let pool = usize::try_from(settings.upstream_keepalive_pool_size).unwrap_or(usize::MAX);
-    let conf = ServerConf {
-        threads: workers,
-        // Pingora multiplies it with the threads.
-        upstream_keepalive_pool_size: pool.div_ceil(workers.max(1)),
-        // How often a request is tried is the service's `retries`, which the gateway counts.
-        max_retries: usize::from(u16::MAX),
-        ca_file: settings.lua_ssl_trusted_certificate.single_file(),
-        ..ServerConf::default()
-    };
-    let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
-    let mut options = HttpServerOptions::default();
-    // Asked for only on connections that began with the preface of HTTP/2.
-    options.h2c = true;
-    options.h2_idle_timeout = Some(settings.keepalive_timeout);
-    proxy.server_options = Some(options);
-    let mut h2 = default_h2_options();
-    h2.max_concurrent_streams(u32::try_from(settings.http2_max_concurrent_streams).unwrap_or(u32::MAX));
-    h2.max_header_list_size(u32::try_from(settings.max_request_header_size.0).unwrap_or(u32::MAX));
-    proxy.h2_options = Some(h2);
-    proxy
-}
-
-fn access_log_options(settings: &Settings) -> access_log::Options {
-    access_log::Options {
-        target: settings.proxy_access_log.clone(),
-        sample: settings.access_log_sample,
-        sample_rejects: settings.access_log_sample_rejects,
-        queue: usize::try_from(settings.access_log_queue).unwrap_or(usize::MAX),
-    }
-}
-
-fn registries(settings: &Settings) -> Registries {
-    Registries {
-        token_limit: usize::try_from(settings.max_token_size.0).unwrap_or(usize::MAX),
-        ..Registries::default()
-    }
-}
-
-fn upstream_options(settings: &Settings) -> upstream::Options {
-    upstream::Options { idle_timeout: Some(settings.upstream_keepalive_idle_timeout), ..upstream::Options::default() }
-}
-
-/// What of the settings the gateway works by.
-pub fn gateway_options(settings: &Settings) -> gateway::Options {
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let limits = gateway::Limits::default();
-    let timeouts = gateway::Timeouts::default();
-    gateway::Options {
-        trusted_ips: settings.trusted_ips.clone(),
-        real_ip_header: settings.real_ip_header.clone(),
-        real_ip_recursive: settings.real_ip_recursive,
-        error_default_type: settings.error_default_type,
-        headers: settings.headers,
-        request_id_upstream: settings.headers_upstream.request_id,
-        allow_debug_header: settings.allow_debug_header,
-        port_maps: settings.port_maps.clone(),
-        limits: gateway::Limits {
-            header_count: size(settings.max_request_headers),
-            header_bytes: size(settings.max_request_header_size.0),
-            target_bytes: size(settings.max_uri_size.0),
-            body_bytes: Some(settings.client_max_body_size.0).filter(|bytes| *bytes > 0),
-            body_min_rate: settings.client_body_min_rate.0,
-            ..limits
-        },
-        timeouts: gateway::Timeouts {
-            keepalive: settings.keepalive_timeout,
-            read: settings.client_body_timeout,
-            write: settings.send_timeout,
-            ..timeouts
-        },
-    }
-}
-
-/// The address that a listener on all addresses is reached by from here.
-pub fn reachable(address: &Address) -> Option<std::net::SocketAddr> {
-    match address {
-        Address::Tcp(address) => {
-            let mut address = *address;
-            match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(std::net::Ipv4Addr::LOCALHOST.into()),
-                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
-                _ => {}
-            }
-            Some(address)
-        }
-        Address::Unix(_) => None,
     }
 }

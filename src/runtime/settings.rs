@@ -11,7 +11,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 pub use self::table::Settings;
-pub use self::value::{Auto, Database, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
+pub use self::value::{Auto, Database, Secret, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
 use crate::diagnostic::Diagnostic;
 
 /// What the table says about one setting.
@@ -123,6 +123,16 @@ impl Settings {
             // A test reads them; they cannot fail in a built program.
             unreachable!("default settings are invalid: {faults:?}")
         })
+    }
+
+    /// Every setting for `GET /` of the Admin API: switches and numbers as such, the rest as text, secrets masked.
+    pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let value = |text: &str| match text {
+            "on" => true.into(),
+            "off" => false.into(),
+            _ => text.parse::<u64>().map_or_else(|_| text.into(), Into::into),
+        };
+        self.texts.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect()
     }
 
     /// A path of this process's own files.

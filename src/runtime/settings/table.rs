@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::Setting;
 use super::file::Given;
-use super::value::{Auto, Database, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
+use super::value::{Auto, Database, Secret, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{ErrorType, RealIp, ResponseTokens};
 use crate::runtime::listen::Listen;
@@ -33,12 +33,21 @@ fn read<T: Value>(setting: &Setting, given: &HashMap<&'static str, Given>, fault
     }
 }
 
+/// Settings that hold secrets.
+const SECRETS: [&str; 3] = ["admin_token", "database", "declarative_config_string"];
+
+fn masked(setting: &Setting, text: &str) -> String {
+    if SECRETS.contains(&setting.name) && text != setting.default { "******".into() } else { text.to_owned() }
+}
+
 macro_rules! settings {
     ($($section:literal { $($name:ident: $type:ty = $default:literal, $description:literal;)* })*) => {
         /// What a process is told once, at its start. Field by field as in `docs/settings.md`.
         #[derive(Clone, Debug)]
         pub struct Settings {
             $($(#[doc = $description] pub $name: $type,)*)*
+            /// Every setting as it was given, or its default, in the order of the table; secrets masked.
+            pub texts: Vec<(&'static str, String)>,
         }
 
         impl Settings {
@@ -56,7 +65,9 @@ macro_rules! settings {
                 let mut table = Self::TABLE.iter();
                 // Every field is read before any fault ends the reading, so that all faults are found at once.
                 $($(let $name: Option<$type> = table.next().and_then(|setting| read(setting, given, faults));)*)*
-                Some(Self { $($($name: $name?,)*)* })
+                let text = |setting: &Setting| given.get(setting.name).map_or(setting.default, |found| found.text.trim());
+                let texts = Self::TABLE.iter().map(|setting| (setting.name, masked(setting, text(setting)))).collect();
+                Some(Self { $($($name: $name?,)*)* texts })
             }
         }
     };
@@ -86,8 +97,6 @@ settings! {
             "Entities and plugins that are not supported are left out with a warning each, instead of refusing the configuration.";
         database: Database = "off",
             "Where entities live when they are written through the Admin API; `off` takes them from declarative files (DB-less).";
-        worker_state_update_frequency: Duration = "5s",
-            "How often a store is asked for changes that its notifications may have missed.";
     }
     "Listeners" {
         proxy_listen: Vec<Listen> = "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
@@ -98,6 +107,16 @@ settings! {
             "Where /status, /status/ready, /livez, /readyz and /metrics are served.";
         port_maps: Vec<(u16, u16)> = "",
             "Ports as clients see them in front of ports as listened on, for X-Forwarded-Port and routes with ports.";
+    }
+    "Admin API" {
+        admin_token: Option<Secret> = "",
+            "What clients of the Admin API send as `Kong-Admin-Token` or bearer token; needed where it listens beyond loopback.";
+        admin_hosts: Vec<String> = "",
+            "Host names by which the Admin API is reached, beside addresses and names without a dot; against DNS rebinding.";
+        admin_gui_url: Vec<String> = "",
+            "Origins of pages (Kong Manager) that may use the Admin API, e.g. `https://manager.example:8445`.";
+        admin_max_body_size: Size = "10m",
+            "Largest body that the Admin API takes.";
     }
     "TLS" {
         ssl_cert: Vec<PathBuf> = "",

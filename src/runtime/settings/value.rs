@@ -217,6 +217,32 @@ impl Value for ResponseTokens {
     }
 }
 
+impl Value for Vec<String> {
+    const KIND: &'static str = "list";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(items(text).map(str::to_owned).collect())
+    }
+}
+
+/// A secret: not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("******")
+    }
+}
+
+impl Value for Option<Secret> {
+    const KIND: &'static str = "text";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok((!text.is_empty()).then(|| Secret(text.to_owned())))
+    }
+}
+
 /// Headers added to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamHeaders {
