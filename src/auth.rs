@@ -12,6 +12,7 @@ pub mod directory;
 pub mod identity;
 pub mod jwt;
 pub mod key_auth;
+pub mod oauth2;
 pub mod plugin;
 pub mod reason;
 pub mod request;

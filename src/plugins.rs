@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::auth;
 use crate::auth::jwt::{self, Jwt};
 use crate::auth::key_auth::KeyAuth;
+use crate::auth::oauth2::{self, Oauth2};
 use crate::auth::verified::Verified;
 use crate::diagnostic::Diagnostic;
 use crate::entity;
@@ -24,11 +25,18 @@ pub struct Registries {
     pub token_limit: usize,
     /// Signatures of tokens that were verified before.
     pub verified: Arc<Verified>,
+    /// Issued tokens, and what is remembered of clients.
+    pub oauth2: oauth2::Shared,
 }
 
-impl Default for Registries {
-    fn default() -> Self {
-        Self { token_limit: 16 * 1024, verified: Arc::default() }
+impl Registries {
+    /// Empty ones, over a store of tokens.
+    pub fn new(tokens: Arc<dyn oauth2::TokenStore>) -> Self {
+        Self {
+            token_limit: 16 * 1024,
+            verified: Arc::default(),
+            oauth2: oauth2::Shared { tokens, clients: Arc::default() },
+        }
     }
 }
 
@@ -62,6 +70,12 @@ pub static PLUGINS: &[Registered] = &[
         priority: 1250,
         authenticates: true,
         compile: |plugin, _| compiled(KeyAuth::compile(&plugin.config)),
+    },
+    Registered {
+        name: "oauth2",
+        priority: 1400,
+        authenticates: true,
+        compile: |plugin, registries| Ok(Arc::new(Oauth2::compile(plugin, &registries.oauth2)?)),
     },
     Registered {
         name: "request-termination",

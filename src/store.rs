@@ -10,6 +10,7 @@ mod collection;
 mod feed;
 mod read;
 mod sql;
+pub mod tokens;
 mod transfer;
 mod write;
 

@@ -77,6 +77,7 @@ pub struct Directory {
     pub jwt: SharedTable<JwtCredential, ByKey>,
     pub key_auth: SharedTable<KeyAuthCredential, ByKey>,
     pub oauth2: SharedTable<Oauth2Credential, ByKey>,
+    pub oauth2_by_id: SharedTable<Oauth2Credential, ById>,
 }
 
 impl Directory {
@@ -156,6 +157,7 @@ impl Directory {
 
     /// Puts an application in; one whose id is null is found by nobody.
     pub fn put_oauth2(&mut self, entity: Arc<Oauth2Credential>) {
+        self.oauth2_by_id.insert(entity.clone());
         if !entity.client_id.is_empty() {
             self.oauth2.insert(entity);
         }
@@ -177,7 +179,9 @@ impl Directory {
 
     /// As [`Self::remove_jwt`].
     pub fn remove_oauth2(&mut self, old: Option<&Arc<Oauth2Credential>>) {
-        if let Some(old) = old.filter(|old| self.oauth2.get(&*old.client_id).is_some_and(|there| there.id == old.id)) {
+        let Some(old) = old else { return };
+        self.oauth2_by_id.remove(&old.id);
+        if self.oauth2.get(&*old.client_id).is_some_and(|there| there.id == old.id) {
             self.oauth2.remove(&*old.client_id);
         }
     }

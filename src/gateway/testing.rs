@@ -18,6 +18,7 @@ use crate::diagnostic::Diagnostic;
 use crate::entity::Dataset;
 use crate::plugins::Registries;
 use crate::snapshot::{Origin, Published, Resources, Snapshot};
+use crate::store::tokens::LocalTokens;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::Registry;
 
@@ -59,7 +60,7 @@ impl Proxy {
     /// When no port can be listened on.
     pub fn start(setup: Setup) -> std::io::Result<Self> {
         let resources = Resources {
-            registries: Registries::default(),
+            registries: Registries::new(Arc::new(LocalTokens::in_memory())),
             upstreams: Arc::new(Registry::default()),
             metrics: Arc::new(Metrics::new(false)),
         };

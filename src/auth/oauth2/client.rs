@@ -1,0 +1,127 @@
+//! Who asks at the token endpoint: client credentials, verified in the same time whether the client exists or not, with a
+//! budget of failures per client and per address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use pingora_limits::rate::Rate;
+use quick_cache::sync::Cache;
+use uuid::Uuid;
+
+use super::{Oauth2, secret};
+use crate::auth::Request;
+use crate::auth::arguments::Arguments;
+use crate::entity::Oauth2Credential;
+
+/// Failures a minute after which a client id, or an address, has to wait.
+const FAILURES_PER_MINUTE: f64 = 60.0;
+
+/// What is remembered of clients over all snapshots.
+pub struct Clients {
+    failures: Rate,
+    /// Hashed secrets that were verified: credential and stored hash, under a keyed digest of the secret.
+    verified: Cache<[u8; 32], ()>,
+    key: hmac::Key,
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clients")
+    }
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        // Without random numbers no TLS handshake would work either; a fixed key then only makes the cache predictable.
+        let rng = aws_lc_rs::rand::SystemRandom::new();
+        let key =
+            hmac::Key::generate(hmac::HMAC_SHA256, &rng).unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0]));
+        Self { failures: Rate::new(Duration::from_secs(60)), verified: Cache::new(10_000), key }
+    }
+}
+
+impl Clients {
+    /// Whether a client id or an address has failed too often within the last minute.
+    pub fn is_over_budget(&self, address: IpAddr, client_id: Option<&str>) -> bool {
+        let over = |rate: f64| rate * 60.0 >= FAILURES_PER_MINUTE;
+        over(self.failures.rate(&address)) || client_id.is_some_and(|id| over(self.failures.rate(&(id, address))))
+    }
+
+    pub fn failed(&self, address: IpAddr, client_id: Option<&str>) {
+        self.failures.observe(&address, 1);
+        if let Some(id) = client_id {
+            self.failures.observe(&(id, address), 1);
+        }
+    }
+
+    fn digest(&self, credential: Uuid, stored: &str, secret: &str) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [credential.as_bytes().as_slice(), stored.as_bytes(), secret.as_bytes()] {
+            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(part);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.sign().as_ref());
+        digest
+    }
+
+    /// Verifies a secret; a hash off the serving threads.
+    pub async fn verify(&self, client: Option<&Arc<Oauth2Credential>>, given: &str) -> bool {
+        let hashed = client.filter(|client| client.hash_secret || secret::is_hash(&client.client_secret));
+        if let Some(client) = hashed {
+            let digest = self.digest(client.id, &client.client_secret, given);
+            if self.verified.get(&digest).is_some() {
+                return true;
+            }
+            let (client, given) = (client.clone(), given.to_owned());
+            let good = tokio::task::spawn_blocking(move || secret::verify_hash(&client.client_secret, &given)).await;
+            let good = good.unwrap_or(false);
+            if good {
+                self.verified.insert(digest, ());
+            }
+            return good;
+        }
+        if client.is_some_and(|client| secret::verify_plain(&client.client_secret, given)) {
+            return true;
+        }
+        let given = given.to_owned();
+        let _same_time = tokio::task::spawn_blocking(move || secret::verify_nothing(&given)).await;
+        false
+    }
+}
+
+/// The credentials a client presented.
+#[derive(Debug, Default)]
+pub struct Presented {
+    pub client_id: Option<String>,
+    pub client_secret: Option<String>,
+    pub from_header: bool,
+}
+
+impl Oauth2 {
+    /// Parameters first, then a `Basic` header, then the id alone (contract 5.5).
+    pub(super) fn presented(&self, request: &Request<'_>, arguments: &Arguments) -> Presented {
+        let (id, secret) = (arguments.text("client_id"), arguments.text("client_secret"));
+        if let (Some(id), Some(secret)) = (id, secret) {
+            return Presented { client_id: Some(id.into()), client_secret: Some(secret.into()), from_header: false };
+        }
+        if let Some((id, secret)) = request.headers.get(&self.header).and_then(|value| basic(value.to_str().ok()?)) {
+            return Presented { client_id: Some(id), client_secret: Some(secret), from_header: true };
+        }
+        Presented { client_id: id.map(Into::into), client_secret: None, from_header: false }
+    }
+}
+
+/// Id and secret of a `Basic` header.
+fn basic(value: &str) -> Option<(String, String)> {
+    let value = value.trim_start();
+    let encoded = value.strip_prefix("Basic").or_else(|| value.strip_prefix("basic"))?;
+    let encoded = encoded.strip_prefix(char::is_whitespace)?.trim();
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    Some((id.to_owned(), secret.to_owned()))
+}

@@ -1,0 +1,144 @@
+//! Where tokens and authorization codes are kept: the interface, and what is kept.
+//!
+//! Tokens and codes are known by their SHA-256 alone; what was handed out cannot be read back. Implementations live in `store`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// SHA-256 of a token or code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Digest(#[serde(with = "base64url")] pub [u8; 32]);
+
+impl Digest {
+    pub fn of(token: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(bytes)
+    }
+}
+
+/// A digest as text, in files.
+mod base64url {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        let bytes = URL_SAFE_NO_PAD.decode(&*text).map_err(D::Error::custom)?;
+        bytes.try_into().map_err(|_| D::Error::custom("expected 32 bytes"))
+    }
+}
+
+/// An issued token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    pub id: Uuid,
+    pub access: Digest,
+    pub refresh: Option<Digest>,
+    /// The `oauth2_credentials` it was issued to.
+    pub credential: Uuid,
+    /// The service it is bound to; `None`: global.
+    pub service: Option<Uuid>,
+    pub userid: Option<Box<str>>,
+    pub scope: Option<Box<str>>,
+    /// Seconds since the UNIX epoch.
+    pub created_at: u64,
+    /// Seconds the access token lives; 0 = for ever.
+    pub expires_in: u64,
+    /// When the whole row goes, refresh token included; seconds since the UNIX epoch.
+    pub purge_at: Option<u64>,
+    /// The authorization code it was issued for: when that is presented again, this token ends (RFC 6749 section 4.1.2).
+    pub code: Option<Digest>,
+}
+
+impl Token {
+    /// Whether the access token has ended (contract 5.7).
+    pub fn is_expired(&self, now: u64) -> bool {
+        (self.expires_in > 0 && now.saturating_sub(self.created_at) > self.expires_in) || self.is_purged(now)
+    }
+
+    /// Whether the row, with its refresh token, has ended.
+    pub fn is_purged(&self, now: u64) -> bool {
+        self.purge_at.is_some_and(|at| now >= at)
+    }
+}
+
+/// An authorization code that was handed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    pub digest: Digest,
+    pub credential: Uuid,
+    /// The service it is bound to; `None`: global.
+    pub service: Option<Uuid>,
+    /// The plugin instance that issued it.
+    pub plugin: Uuid,
+    pub userid: Option<Box<str>>,
+    pub scope: Option<Box<str>>,
+    /// `S256` challenge of PKCE, base64url without padding.
+    pub challenge: Option<Box<str>>,
+    /// Seconds since the UNIX epoch.
+    pub expires_at: u64,
+}
+
+/// What became of a code that was to be redeemed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redemption {
+    /// It was there and is gone now: the one redeemer may issue.
+    Taken,
+    /// It was not there, or another was faster.
+    Gone,
+}
+
+/// The store could not do it; says why, without secrets.
+#[derive(Debug, thiserror::Error)]
+#[error("the token store failed: {0}")]
+pub struct StoreFault(pub String);
+
+type Result<T> = std::result::Result<T, StoreFault>;
+
+/// Keeps tokens and codes. When a writing call returns, what it wrote survives the process, as far as the implementation
+/// keeps anything.
+#[async_trait]
+pub trait TokenStore: Send + Sync + std::fmt::Debug {
+    /// An access token, from memory alone: the hot path.
+    fn lookup(&self, access: &Digest) -> Option<Arc<Token>>;
+
+    /// Whether a token that [`Self::lookup`] does not know may still be known to [`Self::fetch`]: another gateway may have
+    /// issued it.
+    fn may_know_more(&self, access: &Digest) -> bool;
+
+    /// An access token, from the shared store.
+    async fn fetch(&self, access: &Digest) -> Result<Option<Arc<Token>>>;
+
+    /// The token of a refresh token.
+    async fn by_refresh(&self, refresh: &Digest) -> Result<Option<Arc<Token>>>;
+
+    /// Keeps a new token.
+    async fn issue(&self, token: Token) -> Result<()>;
+
+    /// Puts `new` in the place of the token that has this refresh token, if that is still there: of several at once, one
+    /// succeeds.
+    async fn rotate(&self, refresh: &Digest, new: Token) -> Result<bool>;
+
+    /// Keeps a new code.
+    async fn put_code(&self, code: Code) -> Result<()>;
+
+    /// A code, left where it is.
+    async fn code(&self, digest: &Digest, now: u64) -> Result<Option<Code>>;
+
+    /// Takes a code out, atomically: of several at once, one is told [`Redemption::Taken`].
+    async fn redeem(&self, digest: &Digest) -> Result<Redemption>;
+
+    /// Ends every token that was issued for a code.
+    async fn revoke_issued_for(&self, code: &Digest) -> Result<()>;
+}
