@@ -12,8 +12,8 @@ use axum::body::Body;
 use portcullis::admin::{Declared, Options, Parts, Source, State, router};
 use portcullis::declarative;
 use portcullis::plugins::Registries;
-use portcullis::store::tokens::LocalTokens;
 use portcullis::snapshot::{Published, Resources};
+use portcullis::store::tokens::LocalTokens;
 use portcullis::store::{self, Feed};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -22,7 +22,11 @@ use tower::ServiceExt;
 use self::replay::{Answer, Bindings, Case};
 
 fn resources() -> Resources {
-    Resources { registries: Registries::new(Arc::new(LocalTokens::in_memory())), upstreams: Arc::default(), metrics: Arc::default() }
+    Resources {
+        registries: Registries::new(Arc::new(LocalTokens::in_memory())),
+        upstreams: Arc::default(),
+        metrics: Arc::default(),
+    }
 }
 
 fn admin(source: Source, published: Arc<Published>, resources: Resources) -> Router {

@@ -10,6 +10,7 @@ use super::gate::Gate;
 use super::settings::Settings;
 use crate::gateway::{self, Gateway};
 use crate::plugins::Registries;
+use crate::store::tokens::LocalTokens;
 use crate::telemetry::access_log;
 use crate::{admin, upstream};
 
@@ -66,7 +67,7 @@ pub fn access_log_options(settings: &Settings) -> access_log::Options {
 pub fn registries(settings: &Settings) -> Registries {
     Registries {
         token_limit: usize::try_from(settings.max_token_size.0).unwrap_or(usize::MAX),
-        ..Registries::default()
+        ..Registries::new(Arc::new(LocalTokens::in_memory()))
     }
 }
 
