@@ -5,16 +5,38 @@
 //! all-or-nothing and collects every fault at once. Must not know snapshots, nor check a field's value itself: that is the
 //! schema tables' work. Cold path.
 
+mod dump;
 mod environment;
+mod excerpt;
+mod fault;
+mod ids;
+mod lint;
+mod load;
+mod locate;
+mod migrate;
+mod parse;
+mod path;
+mod places;
+mod refused;
+mod source;
+mod template;
+mod unsupported;
+mod vault;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
-use serde_json::{Map, Value};
-
+pub use self::dump::{dump, export};
 pub use self::environment::Environment;
+pub use self::lint::lint;
+pub use self::places::Places;
+pub use self::refused::Refused;
+use self::source::{Format, Source};
 use crate::diagnostic::Diagnostic;
 use crate::entity::Dataset;
+use crate::schema::Now;
 
 /// How a declarative text is read.
 #[derive(Clone, Debug)]
@@ -26,7 +48,7 @@ pub struct Options {
     /// The process environment, or what tests put in its place.
     pub environment: Environment,
     /// What `created_at` and `updated_at` default to.
-    pub now: SystemTime,
+    pub now: Now,
     /// Largest file or text, in bytes.
     pub max_bytes: usize,
     /// Keep the texts and where entities stand in them, so that [`Loaded::lint`] can say file and line. For `check`; a
@@ -40,7 +62,7 @@ impl Default for Options {
             ignore_unsupported: false,
             templates: true,
             environment: Environment::process(),
-            now: SystemTime::now(),
+            now: Now::system(),
             max_bytes: 4 << 30,
             keep_places: false,
         }
@@ -55,38 +77,16 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// MD5 of the text as it was written, in hex: Kong's `configuration_hash`. Of several files, of their concatenation.
     pub hash: String,
-    /// `_transform` of the (first) file.
+    /// `_transform` of the first file that has it.
     pub transform: bool,
+    /// Where the entities stand, if [`Options::keep_places`].
+    pub places: Option<Places>,
 }
 
 impl Loaded {
     /// [`lint`], with file and line where [`Options::keep_places`] was set.
-    pub fn lint(&self) -> Vec<Diagnostic> {
-        lint(&self.dataset)
-    }
-}
-
-/// A configuration that was not read, and why.
-#[derive(Debug)]
-pub struct Refused {
-    /// Every fault, and the warnings that were found beside them.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-impl Refused {
-    /// Kong's `message`: `declarative config is invalid: {…}`.
-    pub fn message(&self) -> String {
-        String::new()
-    }
-
-    /// Kong's `fields`: the faults in the shape of the document.
-    pub fn fields(&self) -> Map<String, Value> {
-        Map::new()
-    }
-
-    /// The body of Kong's 400 with code 14; `flatten` is `?flatten_errors=1`.
-    pub fn to_kong(&self, _flatten: bool) -> Value {
-        Value::Null
+    pub fn lint(&self, now: Now) -> Vec<Diagnostic> {
+        lint::placed(&self.dataset, now, self.places.as_ref())
     }
 }
 
@@ -94,24 +94,25 @@ impl Refused {
 ///
 /// # Errors
 /// Every fault of every file.
-pub fn load_files(_paths: &[PathBuf], _options: &Options) -> Result<Loaded, Refused> {
-    Err(Refused { diagnostics: Vec::new() })
+pub fn load_files(paths: &[PathBuf], options: &Options) -> Result<Loaded, Refused> {
+    let (sources, faults) = source::read(paths, options);
+    if let Some(first) = faults.first() {
+        let error = first.message.clone();
+        return Err(Refused::unparsed(faults, error));
+    }
+    load::load(sources, options)
 }
 
 /// Reads one text; `name` stands for it in diagnostics (`<POST /config>`).
 ///
 /// # Errors
 /// Every fault of it.
-pub fn load_text(_name: &str, _text: &str, _options: &Options) -> Result<Loaded, Refused> {
-    Err(Refused { diagnostics: Vec::new() })
-}
-
-/// The body of `GET /config`: every entity, flat, with every field.
-pub fn dump(_dataset: &Dataset) -> String {
-    String::new()
-}
-
-/// Warns of configurations that are valid and yet a trap.
-pub fn lint(_dataset: &Dataset) -> Vec<Diagnostic> {
-    Vec::new()
+pub fn load_text(name: &str, text: &str, options: &Options) -> Result<Loaded, Refused> {
+    match Source::new(name, text.to_owned(), Format::Either, options) {
+        Ok(source) => load::load(vec![source], options),
+        Err((_, faults)) => {
+            let error = faults.first().map_or_else(String::new, |fault| fault.message.clone());
+            Err(Refused::unparsed(faults, error))
+        }
+    }
 }

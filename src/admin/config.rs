@@ -1,7 +1,7 @@
 //! `/config`: the whole configuration at once, where there is no database (contract 7.4).
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http::{HeaderName, StatusCode};
 use serde_json::{Map, Value, json};
@@ -51,7 +51,7 @@ impl Declared {
     pub async fn load(&self, text: String) -> Result<Dataset, Refusal> {
         let Ok(_alone) = self.loading.try_lock() else { return Err(Refusal::Busy) };
         let (published, resources) = (self.published.clone(), self.resources.clone());
-        let options = declarative::Options { now: SystemTime::now(), ..self.options.clone() };
+        let options = declarative::Options { now: crate::schema::Now::system(), ..self.options.clone() };
         let work = move || {
             let started = Instant::now();
             let done = put_into_service(&text, &options, &published, &resources);
