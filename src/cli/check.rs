@@ -30,17 +30,24 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> ExitCode {
-    let options = declarative::Options { ignore_unsupported: args.ignore_unsupported, ..Default::default() };
-    let (dataset, mut findings) = match declarative::load_files(&args.files, &options) {
-        Ok(loaded) => (Some(loaded.dataset), loaded.diagnostics),
-        Err(refused) => (None, refused.diagnostics),
+    let options = declarative::Options {
+        ignore_unsupported: args.ignore_unsupported,
+        keep_places: true,
+        ..declarative::Options::default()
+    };
+    let (dataset, mut findings, traps) = match declarative::load_files(&args.files, &options) {
+        Ok(loaded) => {
+            let traps = loaded.lint(options.now);
+            (Some(loaded.dataset), loaded.diagnostics, traps)
+        }
+        Err(refused) => (None, refused.diagnostics, Vec::new()),
     };
     if let Some(dataset) = &dataset {
         match Snapshot::compile(dataset.clone(), Origin::none(), &resources()) {
             Ok((_, warnings)) => findings.extend(warnings),
             Err(faults) => findings.extend(faults),
         }
-        findings.extend(declarative::lint(dataset));
+        findings.extend(traps);
     }
     let invalid = findings.iter().any(|finding| finding.is_error() || args.strict);
     if args.json {
@@ -105,8 +112,12 @@ fn render(finding: &Diagnostic) -> String {
     if let Some(place) = &finding.place {
         text += &format!("\n{:margin$}--> {place}", "");
         if let Some(excerpt) = &finding.excerpt {
-            let caret = " ".repeat(place.column.saturating_sub(1));
-            text += &format!("\n{:margin$} |\n{} | {excerpt}\n{:margin$} | {caret}^", "", place.line, "");
+            text += &format!("\n{:margin$} |\n{} | {excerpt}", "", place.line);
+            // Columns of a line that was cut, or on which something is masked, are not those of the file.
+            if !excerpt.contains(['…', '•']) {
+                let caret = " ".repeat(place.column.saturating_sub(1));
+                text += &format!("\n{:margin$} | {caret}^", "");
+            }
         }
     }
     if let Some(help) = &finding.help {
