@@ -15,7 +15,6 @@ mod upstream;
 
 use std::sync::LazyLock;
 
-pub use self::plugin::check_plugin_protocols;
 use super::Kind;
 use crate::schema::Table;
 

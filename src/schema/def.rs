@@ -216,8 +216,10 @@ impl Def {
                 None => return fault(value, "expected an integer"),
             },
             Type::Number if !value.is_number() => return fault(value, "expected a number"),
+            // Written as clients write it: `5.0` is `5`.
+            Type::Number => integral(&value).map_or(value, Value::from),
             Type::Boolean if !value.is_boolean() => return fault(value, "expected a boolean"),
-            Type::Number | Type::Boolean | Type::Any => value,
+            Type::Boolean | Type::Any => value,
             Type::Array(elements) => match list(value) {
                 Ok(items) => complete_items(elements, items, cx)?,
                 Err(other) => return fault(other, "expected an array"),

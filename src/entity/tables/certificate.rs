@@ -1,5 +1,7 @@
 //! `certificates`, `snis`, `ca_certificates`.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::pem;
@@ -115,6 +117,9 @@ fn check_authority(document: &Document, now: Now) -> Result<(), String> {
 fn digest(document: &mut Document) {
     let Some(block) = member(document, "cert").and_then(|text| pem::certificate(text).ok()) else { return };
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &block.contents);
-    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut hex = String::with_capacity(64);
+    for byte in digest.as_ref() {
+        let _ = write!(hex, "{byte:02x}");
+    }
     document.insert("cert_digest".to_owned(), Value::String(hex));
 }

@@ -109,13 +109,23 @@ pub(super) fn oauth2_tokens() -> Table {
 const HASHED: &str = "$pbkdf2-sha512$";
 const ITERATIONS: std::num::NonZeroU32 = std::num::NonZeroU32::new(10_000).unwrap();
 
+/// Whether a secret is a hash as [`hash_secret`] makes it: parameters, salt and 32 bytes.
+fn is_hashed(secret: &str) -> bool {
+    let Some(rest) = secret.strip_prefix(HASHED) else { return false };
+    let mut parts = rest.split('$');
+    let parameters = parts.next().is_some_and(|text| text.starts_with("i=") && text.ends_with(",l=32"));
+    let bytes = |text: Option<&str>| text.and_then(|text| STANDARD_NO_PAD.decode(text).ok()).map(|bytes| bytes.len());
+    let (salt, hash) = (bytes(parts.next()), bytes(parts.next()));
+    parameters && salt.is_some() && hash == Some(32) && parts.next().is_none()
+}
+
 /// `hash_secret`: only a hash of the client's secret is kept, as Kong writes it (PHC string). What is one already stays.
 fn hash_secret(document: &mut Document) {
     if document.get("hash_secret") != Some(&Value::Bool(true)) {
         return;
     }
     if let Some(Value::String(secret)) = document.get_mut("client_secret")
-        && !secret.starts_with(HASHED)
+        && !is_hashed(secret)
     {
         let salt = crate::schema::salt();
         let mut hash = [0; 32];

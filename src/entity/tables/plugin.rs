@@ -31,35 +31,6 @@ pub(super) fn plugins() -> Table {
     .rewrite(drop_enterprise_fields)
 }
 
-/// Whether a plugin can ever run: its protocols and those of the route, or of one route of the service, that it belongs to have one
-/// in common. Kong asks this before anything else, of writes that give `protocols`, and not of declarative files.
-///
-/// # Errors
-/// The fault in Kong's words.
-pub fn check_plugin_protocols<'a>(
-    given: &Document,
-    route: Option<&Document>,
-    routes_of_service: impl IntoIterator<Item = &'a Document>,
-) -> Result<(), Violations> {
-    let list = |document: &Document| document.get("protocols").and_then(Value::as_array).cloned().unwrap_or_default();
-    let own = list(given);
-    if !given.get("protocols").is_some_and(Value::is_array) {
-        return Ok(());
-    }
-    let in_common = |route: &Document| list(route).iter().any(|protocol| own.contains(protocol));
-    if let Some(route) = route {
-        if in_common(route) {
-            return Ok(());
-        }
-        return Err(Violations::of("protocols", "must match the associated route's protocols"));
-    }
-    let mut routes = routes_of_service.into_iter().peekable();
-    if routes.peek().is_none() || routes.any(in_common) {
-        return Ok(());
-    }
-    Err(Violations::of("protocols", "must match the protocols of at least one route pointing to this Plugin's service"))
-}
-
 fn rules_of(name: &Value) -> Result<&'static Table, String> {
     let Some(name) = name.as_str() else { return Err("expected a string".to_owned()) };
     plugin_table(name)

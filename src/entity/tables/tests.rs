@@ -207,6 +207,9 @@ fn patches() {
     let changed =
         update(Kind::Upstream, &upstream, json!({"healthchecks": {"active": {"healthy": {"http_statuses": [204]}}}}))
             .unwrap();
+    let whole = insert(Kind::Upstream, json!({"name": "u", "healthchecks": {"threshold": 5.0}}));
+    assert_eq!(whole["healthchecks"]["threshold"], json!(5));
+    assert_eq!(typed_and_back(Kind::Upstream, &whole), whole);
     let healthy = &changed["healthchecks"]["active"]["healthy"];
     assert_eq!(healthy, &json!({"interval": 5, "http_statuses": [204], "successes": 0}), "records merge, lists do not");
 
@@ -476,4 +479,59 @@ fn unique_fields_and_references_are_told() {
     let route = table(Kind::Route);
     assert_eq!(route.foreign_keys().collect::<Vec<_>>(), [("service", "services", crate::schema::OnDelete::Restrict)]);
     assert_eq!((route.endpoint_key, table(Kind::Certificate).endpoint_key), (Some("name"), None));
+}
+
+/// Values of every type, fit and unfit, for any field.
+fn anything() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let texts = [
+        "", "a", "/a", "~/a.*", "a b", "http", "https", "tcp", "grpc", "RS256", "jwt", "header", "cookie", "h:80",
+        "*.a", ID,
+    ];
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        prop_oneof![Just(-1i64), Just(0), Just(1), Just(301), Just(70_000), any::<i64>()].prop_map(Value::from),
+        prop_oneof![Just(5.0), Just(0.5), Just(1e19), Just(-0.0)].prop_map(Value::from),
+        proptest::sample::select(texts.to_vec()).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    scalar.prop_recursive(3, 12, 4, |inner| {
+        let names = proptest::sample::select(vec!["id", "ip", "port", "active", "healthy", "interval", "x-a"]);
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((names.prop_map(str::to_owned), inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(2000))]
+
+    #[test]
+    fn whatever_is_accepted_is_typed_and_stable(
+        kind in proptest::sample::select(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Certificate).collect::<Vec<_>>()),
+        changes in proptest::collection::vec((proptest::num::usize::ANY, anything()), 1..4),
+    ) {
+        let mut input = object(match kind {
+            Kind::CaCertificate => json!({"cert": "x"}),
+            kind => least(kind),
+        });
+        let fields = table(kind).fields();
+        for (at, value) in changes {
+            input.insert(fields[at % fields.len()].name.to_owned(), value);
+        }
+        match table(kind).insert(input, NOW) {
+            Err(violations) => {
+                proptest::prop_assert!(!violations.flatten().is_empty());
+                proptest::prop_assert!(violations.message().contains("schema violation"));
+            }
+            Ok(document) => {
+                let document = Value::Object(document);
+                proptest::prop_assert_eq!(&typed_and_back(kind, &document), &document);
+                proptest::prop_assert_eq!(&insert(kind, document.clone()), &document);
+            }
+        }
+    }
 }

@@ -82,28 +82,6 @@ fn plugins() {
 }
 
 #[test]
-fn plugins_share_a_protocol_with_their_routes() {
-    let of = |protocols: Value| object(json!({ "protocols": protocols }));
-    let (http, tcp) = (of(json!(["http", "https"])), of(json!(["tcp"])));
-    let check = |given: &Document, route: Option<&Document>, routes: &[&Document]| {
-        super::super::check_plugin_protocols(given, route, routes.iter().copied())
-            .map_err(|violations| violations.message())
-    };
-    assert_eq!(check(&http, Some(&http), &[]), Ok(()));
-    assert_eq!(check(&Document::new(), Some(&http), &[]), Ok(()));
-    assert_eq!(
-        check(&tcp, Some(&http), &[]),
-        Err("schema violation (protocols: must match the associated route's protocols)".to_owned())
-    );
-    assert_eq!(check(&tcp, None, &[]), Ok(()));
-    assert_eq!(check(&tcp, None, &[&http, &tcp]), Ok(()));
-    assert_eq!(
-        check(&tcp, None, &[&http]),
-        Err("schema violation (protocols: must match the protocols of at least one route pointing to this Plugin's service)".to_owned())
-    );
-}
-
-#[test]
 fn oauth2_and_request_termination() {
     let flow = "at least one of these fields must be true: enable_authorization_code, enable_implicit_grant, \
                 enable_client_credentials, enable_password_grant";

@@ -101,6 +101,9 @@ fn api_keys_and_applications() {
     assert_eq!(stored.split('$').map(str::len).collect::<Vec<_>>(), [0, 13, 12, 22, 43]);
     table(Kind::Oauth2Credential).transform(&mut hashed);
     assert_eq!(hashed["client_secret"], stored.as_str(), "doing it again changes nothing");
+    hashed.insert("client_secret".to_owned(), json!("$pbkdf2-sha512$mine"));
+    table(Kind::Oauth2Credential).transform(&mut hashed);
+    assert_ne!(hashed["client_secret"], "$pbkdf2-sha512$mine", "what only looks like a hash is hashed");
 
     let token = oauth2_tokens().insert(object(json!({"credential": {"id": ID}, "expires_in": 3600})), NOW).unwrap();
     assert_eq!(token["access_token"].as_str().map(str::len), Some(32));
