@@ -103,6 +103,36 @@ pub async fn open(url: &str) -> Result<Store, Error> {
     Ok(store)
 }
 
+/// As [`open`], waiting for a database that is not up yet: it may be starting as well.
+///
+/// # Errors
+/// As [`open`], when it does not come up within a minute.
+pub async fn open_patiently(url: &str) -> Result<Store, Error> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const CANNOT_CONNECT_NOW: &str = "57P03";
+    let start = std::time::Instant::now();
+    let mut said = false;
+    loop {
+        let fault = match open(url).await {
+            Ok(store) => return Ok(store),
+            Err(fault) => fault,
+        };
+        let passing = match &fault {
+            Error::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+            Error::Database(sqlx::Error::Database(fault)) => fault.code().is_some_and(|code| code == CANNOT_CONNECT_NOW),
+            _ => false,
+        };
+        if !passing || start.elapsed() > PATIENCE {
+            return Err(fault);
+        }
+        if !said {
+            tracing::warn!(%fault, "the database is not there yet; trying again");
+            said = true;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
 impl Store {
     /// Connects without touching the tables. `create`: whether an SQLite file that is not there is made.
     ///

@@ -15,7 +15,7 @@ use super::host::{prepare_prefix, raise_file_limit, read_pid, write_pid};
 use super::listen::{Address, Listen};
 use super::options::{access_log_options, admin_options, gate, gateway_options, proxy, registries, upstream_options};
 use super::server::{Deadlines, Endpoint, Server};
-use super::settings::{Database, Settings};
+use super::settings::Settings;
 use super::signals::{Order, Signals};
 use super::sockets::{Bound, Inherited, Listener, Role, open};
 use super::status::{self, Status};
@@ -195,7 +195,7 @@ impl Process {
             },
             drain: draining,
         });
-        let dbless = settings.database == Database::Off;
+        let dbless = settings.database_url().is_none();
         Ok(Self {
             status: Status::new(published.clone(), metrics.clone(), dbless),
             loader: Arc::new(Loader::new(&settings, published.clone(), resources.clone())),
@@ -218,9 +218,9 @@ impl Process {
 
     /// Loads the first configuration: from the database, or from declarative files.
     async fn load_first(&mut self, signals: &mut Signals) -> Result<(), Failure> {
-        if let Database::Url(url) = &self.settings.database {
+        if let Some(url) = self.settings.database_url() {
             let first = async {
-                let store = store::open(url).await?;
+                let store = store::open_patiently(&url).await?;
                 tracing::info!("entities live in {}", store.location());
                 let feed = Feed::new(store, self.published.clone(), self.resources.clone());
                 feed.follow().await?;
@@ -230,6 +230,10 @@ impl Process {
                 feed = first => feed.map_err(|error| vec![format!("the database cannot be used: {error}")])?,
                 _ = signals.stop() => return Err(vec!["stopped while the database was being read".into()]),
             };
+            if !feed.is_loaded() {
+                return Err(vec!["what the database holds cannot be served; the log says why".into()]);
+            }
+            self.status.follow(feed.clone());
             self.feed = Some(feed);
             return Ok(());
         }
@@ -379,7 +383,8 @@ impl Process {
                     && self.settings.admin_token.is_none()
                     && !opened.iter().all(admin::Listener::is_local)
                 {
-                    tracing::warn!("the Admin API listens beyond this machine and no admin_token is set");
+                    let message = "would let everybody who reaches it change everything: set admin_token, or listen on 127.0.0.1";
+                    return Err(fault(&message));
                 }
                 let stopping = stopping.clone();
                 tokio::spawn(async move {

@@ -135,6 +135,16 @@ impl Settings {
         self.texts.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect()
     }
 
+    /// The database that entities live in; none where they come from declarative files.
+    pub fn database_url(&self) -> Option<String> {
+        match &self.database {
+            Database::Off => None,
+            Database::Url(url) => Some(url.clone()),
+            Database::Auto if !self.declarative_config.is_empty() || self.declarative_config_string.is_some() => None,
+            Database::Auto => Some(format!("sqlite:{}", self.prefix.join("portcullis.db").display())),
+        }
+    }
+
     /// A path of this process's own files.
     fn own(&self, given: Option<&PathBuf>, name: &str) -> PathBuf {
         given.cloned().unwrap_or_else(|| self.prefix.join(name))

@@ -1,7 +1,7 @@
 //! The status listener: whether this process lives, is ready, and what it counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::snapshot::{Origin, Published};
+use crate::store::Feed;
 use crate::telemetry::Metrics;
 
 /// What the status endpoints answer from.
@@ -24,11 +25,13 @@ pub struct Status {
     draining: AtomicBool,
     /// Whether entities come from declarative files, and not from a store.
     dbless: bool,
+    /// The database that is followed, once it is.
+    feed: OnceLock<Arc<Feed>>,
 }
 
 impl Status {
     pub fn new(published: Arc<Published>, metrics: Arc<Metrics>, dbless: bool) -> Arc<Self> {
-        Arc::new(Self { published, metrics, draining: AtomicBool::new(false), dbless })
+        Arc::new(Self { published, metrics, draining: AtomicBool::new(false), dbless, feed: OnceLock::new() })
     }
 
     /// From now on the process is not ready, until it is started anew.
@@ -36,7 +39,17 @@ impl Status {
         self.draining.store(true, Relaxed);
     }
 
-    /// Why the process is not ready, in Kong's words.
+    /// Tells readiness from a database as well.
+    pub fn follow(&self, feed: Arc<Feed>) {
+        // Fails when it is followed already.
+        let _ = self.feed.set(feed);
+    }
+
+    fn database_lost(&self) -> bool {
+        self.feed.get().is_some_and(|feed| !feed.is_reachable())
+    }
+
+    /// Why the process is not ready, in Kong's words. A lost database is not among it: the last configuration is served.
     fn unready(&self) -> Option<&'static str> {
         let snapshot = self.published.load();
         if self.draining.load(Relaxed) {
@@ -73,14 +86,17 @@ fn message(status: StatusCode, message: &str) -> Response {
 
 async fn ready(State(status): State<Arc<Status>>) -> Response {
     match status.unready() {
+        None if status.database_lost() => message(StatusCode::SERVICE_UNAVAILABLE, "failed to connect to database"),
         None => message(StatusCode::OK, "ready"),
         Some(why) => message(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 
-/// As Kubernetes probes ask.
+/// As Kubernetes probes ask. Unlike Kong's endpoint it stays ready without the database: were every gateway taken out of service
+/// for it, its loss would end the traffic that the last configuration can serve.
 async fn readyz(State(status): State<Arc<Status>>) -> Response {
     match status.unready() {
+        None if status.database_lost() => "ok (the database cannot be reached)\n".into_response(),
         None => "ok\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
@@ -178,7 +194,12 @@ async fn report(State(status): State<Arc<Status>>, Query(units): Query<Units>) -
     let snapshot = status.published.load();
     let hash = status.dbless.then_some(snapshot.origin.hash.as_str());
     match node_status(&status.metrics, hash, &units) {
-        Some(body) => json_answer(StatusCode::OK, &body),
+        Some(mut body) => {
+            if status.database_lost() {
+                body["database"] = json!({ "reachable": false });
+            }
+            json_answer(StatusCode::OK, &body)
+        }
         None => message(StatusCode::BAD_REQUEST, "invalid unit or scale"),
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use prometheus::IntGauge;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
@@ -51,13 +52,39 @@ pub struct Feed {
     reachable: AtomicBool,
     /// Snapshots that were replaced and that requests may still hold: they are freed here, not by the last such request.
     retired: parking_lot::Mutex<Vec<Arc<Snapshot>>>,
+    gauges: Gauges,
+}
+
+/// What the metrics say of the feed.
+#[derive(Debug)]
+struct Gauges {
+    reachable: Option<IntGauge>,
+    revision: Option<IntGauge>,
+}
+
+impl Gauges {
+    fn new(registry: &prometheus::Registry) -> Self {
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).ok()?;
+            // Fails when another feed of this process has registered it already.
+            registry.register(Box::new(gauge.clone())).ok()?;
+            Some(gauge)
+        };
+        Self {
+            reachable: gauge("kong_datastore_reachable", "Datastore reachable from Kong, 0 is unreachable"),
+            revision: gauge("portcullis_store_revision", "Revision of the database that is in service"),
+        }
+    }
 }
 
 impl Feed {
     pub fn new(store: Store, published: Arc<Published>, resources: Resources) -> Arc<Self> {
         let progress = watch::Sender::new(Progress::default());
         let (wake, reachable, retired) = (Notify::new(), AtomicBool::new(true), parking_lot::Mutex::default());
-        Arc::new(Self { store, published, resources, progress, wake, reachable, retired })
+        let gauges = Gauges::new(resources.metrics.registry());
+        let feed = Arc::new(Self { store, published, resources, progress, wake, reachable, retired, gauges });
+        feed.set_reachable(true);
+        feed
     }
 
     pub fn store(&self) -> &Store {
@@ -75,6 +102,14 @@ impl Feed {
     /// Whether the database answered the last time it was asked.
     pub fn is_reachable(&self) -> bool {
         self.reachable.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the database answered; what was thought before.
+    fn set_reachable(&self, reachable: bool) -> bool {
+        if let Some(gauge) = &self.gauges.reachable {
+            gauge.set(i64::from(reachable));
+        }
+        self.reachable.swap(reachable, Ordering::Relaxed)
     }
 
     /// Whether a configuration has been loaded.
@@ -104,10 +139,10 @@ impl Feed {
         while !*stop.borrow() {
             if let Err(fault) = self.follow().await {
                 watcher.reset();
-                if self.reachable.swap(false, Ordering::Relaxed) {
+                if self.set_reachable(false) {
                     tracing::error!(%fault, "the database cannot be read: the configuration in service stays");
                 }
-            } else if !self.reachable.swap(true, Ordering::Relaxed) {
+            } else if !self.set_reachable(true) {
                 tracing::info!(revision = self.revision(), "the database answers again");
             }
             self.retired.lock().retain(|snapshot| Arc::strong_count(snapshot) > 1);
@@ -154,6 +189,9 @@ impl Feed {
                 }
                 self.resources.metrics.reloaded(true, started.elapsed());
                 tracing::debug!(revision, complete, documents = count, took = ?started.elapsed(), "in service");
+                if let Some(gauge) = &self.gauges.revision {
+                    gauge.set(revision);
+                }
                 self.progress.send_replace(Progress { seen: revision, served: Some(revision) });
             }
             Err(faults) => {
@@ -179,6 +217,9 @@ impl Feed {
             } else {
                 published.load().with_changes(as_changes(changes.documents), origin, &resources)?
             };
+            if !Arc::ptr_eq(&routing, &snapshot.routing) {
+                resources.upstreams.settle(NAMES);
+            }
             let entities =
                 Kind::ALL.into_iter().map(|kind| (kind.collection(), snapshot.dataset.count(kind))).collect();
             let loaded_at = snapshot.loaded_at;

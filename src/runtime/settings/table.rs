@@ -95,14 +95,14 @@ settings! {
             "A declarative configuration as text, in place of files.";
         ignore_unsupported: bool = "off",
             "Entities and plugins that are not supported are left out with a warning each, instead of refusing the configuration.";
-        database: Database = "off",
-            "Where entities live when they are written through the Admin API; `off` takes them from declarative files (DB-less).";
+        database: Database = "auto",
+            "Where entities live: `off` is in declarative files (DB-less), `sqlite:PATH` and `postgres://USER:PASSWORD@HOST/NAME` in a database that the Admin API writes. `auto` is `off` where declarative files are named, and `sqlite:` with `portcullis.db` under `prefix` elsewhere.";
     }
     "Listeners" {
         proxy_listen: Vec<Listen> = "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
             "Where clients connect. Items are `ADDRESS:PORT` or `unix:PATH` with flags: `ssl`, `http2` (by ALPN with ssl, h2c without), `proxy_protocol`, `reuseport`, `backlog=N`. Port 0 lets the system pick; the log says which.";
         admin_listen: Vec<Listen> = "127.0.0.1:8001",
-            "Where the Admin API listens. Whoever reaches it rules the gateway.";
+            "Where the Admin API listens. Whoever reaches it rules the gateway: beyond loopback it needs `admin_token`.";
         status_listen: Vec<Listen> = "127.0.0.1:8007",
             "Where /status, /status/ready, /livez, /readyz and /metrics are served.";
         port_maps: Vec<(u16, u16)> = "",

@@ -39,6 +39,8 @@ impl Auto {
 /// Where entities live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {
+    /// In declarative files where those are named, else in an SQLite database of the process's own.
+    Auto,
     /// DB-less: in declarative files.
     Off,
     /// A URL of a store: `sqlite:…`, `postgres:…`.
@@ -299,15 +301,16 @@ impl Value for Vec<(u16, u16)> {
 }
 
 impl Value for Database {
-    const KIND: &'static str = "`off`, `sqlite:PATH`, `postgres://…`";
+    const KIND: &'static str = "`auto`, `off`, `sqlite:PATH`, `postgres://…`";
 
     fn parse(text: &str) -> Result<Self, String> {
         let url = ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| text.starts_with(scheme));
         match text {
+            "auto" => Ok(Self::Auto),
             "off" => Ok(Self::Off),
             _ if url => Ok(Self::Url(text.to_owned())),
             // The text may hold a password: it is not repeated.
-            _ => Err("a database is off, sqlite:PATH or postgres://…".into()),
+            _ => Err("a database is auto, off, sqlite:PATH or postgres://…".into()),
         }
     }
 }
