@@ -18,6 +18,7 @@ pub mod sockets;
 pub mod status;
 pub mod stream;
 mod tls;
+mod tokens;
 pub mod upgrade;
 
 use std::io::Write;

@@ -8,9 +8,9 @@ use pingora_core::server::configuration::ServerConf;
 
 use super::gate::Gate;
 use super::settings::Settings;
+use crate::auth::oauth2::TokenStore;
 use crate::gateway::{self, Gateway};
 use crate::plugins::Registries;
-use crate::store::tokens::LocalTokens;
 use crate::telemetry::access_log;
 use crate::{admin, upstream};
 
@@ -64,10 +64,10 @@ pub fn access_log_options(settings: &Settings) -> access_log::Options {
     }
 }
 
-pub fn registries(settings: &Settings) -> Registries {
+pub fn registries(settings: &Settings, tokens: Arc<dyn TokenStore>) -> Registries {
     Registries {
         token_limit: usize::try_from(settings.max_token_size.0).unwrap_or(usize::MAX),
-        ..Registries::new(Arc::new(LocalTokens::in_memory()))
+        ..Registries::new(tokens)
     }
 }
 

@@ -21,12 +21,13 @@ use super::sockets::{Bound, Inherited, Listener, Role, open};
 use super::status::{self, Status};
 use super::tls::{self, Resolver};
 use super::upgrade::{self, Predecessor, Refused, Successor};
-use super::{Start, notify};
+use super::{Start, notify, tokens};
 use crate::admin;
 use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
 use crate::snapshot::{Published, Resources};
+use crate::store::tokens::LocalTokens;
 use crate::store::{self, Feed};
 use crate::telemetry::logging::Log;
 use crate::telemetry::{AccessLog, Metrics};
@@ -58,6 +59,7 @@ struct Process {
     loader: Arc<Loader>,
     resolver: Arc<Resolver>,
     resources: Resources,
+    tokens: Arc<LocalTokens>,
     published: Arc<Published>,
     /// Follows the database, where there is one.
     feed: Option<Arc<Feed>>,
@@ -163,8 +165,9 @@ impl Process {
         let access_log = AccessLog::start(&access_log_options(&settings), metrics.log_drops())
             .map_err(|error| vec![format!("the access log cannot be opened: {error}")])?;
         let access_log = Arc::new(access_log);
+        let tokens = tokens::open(&settings).map_err(|error| vec![error.to_string()])?;
         let resources = Resources {
-            registries: registries(&settings),
+            registries: registries(&settings, tokens.clone()),
             upstreams: Arc::new(upstream::Registry::new(
                 upstream_options(&settings),
                 Arc::new(upstream::SystemResolver),
@@ -200,6 +203,7 @@ impl Process {
             status: Status::new(published.clone(), metrics.clone(), dbless),
             loader: Arc::new(Loader::new(&settings, published.clone(), resources.clone())),
             resources,
+            tokens,
             published,
             feed: None,
             settings,
@@ -283,6 +287,7 @@ impl Process {
         if let Some(feed) = process.feed.clone() {
             tokio::spawn(feed.run(stopping.clone()));
         }
+        tokio::spawn(tokens::sweep(process.tokens.clone(), stopping.clone()));
         tokio::spawn(process.clone().reload_when_told());
         write_pid(&process.settings.pid_path());
         if let Some(old) = ready.predecessor

@@ -154,6 +154,12 @@ impl Settings {
         self.own(self.pid_file.as_ref(), "portcullis.pid")
     }
 
+    /// The file of issued tokens, or `None` for memory alone.
+    pub fn token_path(&self) -> Option<PathBuf> {
+        let path = self.own(self.oauth2_token_file.as_ref(), "oauth2-tokens.jsonl");
+        (path != Path::new("off")).then_some(path)
+    }
+
     pub fn upgrade_path(&self) -> PathBuf {
         self.own(self.upgrade_sock.as_ref(), "upgrade.sock")
     }

@@ -28,7 +28,7 @@ impl LocalTokens {
         Self { memory: Memory::default(), journal: None }
     }
 
-    /// Tokens that are kept in a file; what it holds is read first, and the file is written anew without what has ended.
+    /// Tokens that are kept in a file; what it holds is read first, and a file grown past its use is written anew.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -36,7 +36,10 @@ impl LocalTokens {
         let memory = Memory::default();
         let journal = Journal::open(path, |entry| memory.replay(entry))?;
         memory.sweep(now);
-        journal.rewrite(memory.entries())?;
+        // Not always: a process that is being replaced may still append to it.
+        if journal.wants_rewriting(memory.len()) {
+            journal.rewrite(memory.entries())?;
+        }
         Ok(Self { memory, journal: Some(journal) })
     }
 
@@ -46,7 +49,7 @@ impl LocalTokens {
     /// When the file, grown past its use, cannot be written anew.
     pub fn sweep(&self, now: u64) -> Result<(), JournalFault> {
         self.memory.sweep(now);
-        match self.journal.as_ref().filter(|journal| journal.is_overgrown(self.memory.len())) {
+        match self.journal.as_ref().filter(|journal| journal.wants_rewriting(self.memory.len())) {
             Some(journal) => journal.rewrite(self.memory.entries()),
             None => Ok(()),
         }

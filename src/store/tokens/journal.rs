@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use parking_lot::Mutex;
@@ -47,6 +47,8 @@ pub struct Journal {
     file: Arc<Mutex<File>>,
     queue: mpsc::Sender<(Vec<u8>, Acknowledge)>,
     lines: Arc<AtomicUsize>,
+    /// Whether the last line was cut short when the file was opened.
+    torn: AtomicBool,
 }
 
 /// The file is written anew when it has this many lines more than twice what it needs.
@@ -64,7 +66,7 @@ impl Journal {
         }
         let file = private(OpenOptions::new().read(true).append(true).create(true)).open(path).map_err(io_fault)?;
         let mut reader = BufReader::new(&file);
-        let (mut text, mut line) = (String::new(), 0);
+        let (mut text, mut line, mut torn) = (String::new(), 0, false);
         while reader.read_line(&mut text).map_err(io_fault)? > 0 {
             line += 1;
             match serde_json::from_str(text.trim_end()) {
@@ -84,7 +86,7 @@ impl Journal {
             .name("tokens".into())
             .spawn(move || write_all(&there, &waiting))
             .map_err(io_fault)?;
-        Ok(Self { path: path.to_owned(), file, queue, lines: Arc::new(AtomicUsize::new(line)) })
+        Ok(Self { path: path.to_owned(), file, queue, lines: Arc::new(AtomicUsize::new(line)), torn: AtomicBool::new(torn) })
     }
 
     /// Appends an entry; returns when it is on the disk.
@@ -103,9 +105,9 @@ impl Journal {
         }
     }
 
-    /// Whether the file holds much more than `live` entries need.
-    pub fn is_overgrown(&self, live: usize) -> bool {
-        self.lines.load(Ordering::Relaxed) > 2 * live + SLACK
+    /// Whether the file is to be written anew: it holds much more than `live` entries need, or ends in half a line.
+    pub fn wants_rewriting(&self, live: usize) -> bool {
+        self.torn.load(Ordering::Relaxed) || self.lines.load(Ordering::Relaxed) > 2 * live + SLACK
     }
 
     /// Replaces the file by one that holds these entries.
@@ -127,6 +129,7 @@ impl Journal {
         std::fs::rename(&fresh_path, &self.path).map_err(io_fault)?;
         *current = OpenOptions::new().append(true).open(&self.path).map_err(io_fault)?;
         self.lines.store(entries.len(), Ordering::Relaxed);
+        self.torn.store(false, Ordering::Relaxed);
         Ok(())
     }
 }
