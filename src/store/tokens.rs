@@ -13,7 +13,7 @@ use async_trait::async_trait;
 pub use self::journal::JournalFault;
 use self::journal::{Entry, Journal};
 use self::memory::Memory;
-use crate::auth::oauth2::store::{Code, Digest, Redemption, StoreFault, Token, TokenStore};
+use crate::auth::oauth2::store::{Code, Digest, Redemption, Spare, StoreFault, Token, TokenStore};
 
 /// Tokens of this gateway alone.
 #[derive(Debug)]
@@ -114,9 +114,9 @@ impl TokenStore for LocalTokens {
         Ok(Redemption::Taken)
     }
 
-    async fn revoke_issued_for(&self, code: &Digest) -> Result<(), StoreFault> {
-        match self.memory.revoke_issued_for(code) {
-            true => self.keep(Entry::RevokeIssuedFor(*code)).await,
+    async fn revoke_issued_for(&self, code: &Digest, spare: Spare) -> Result<(), StoreFault> {
+        match self.memory.revoke_issued_for(code, spare) {
+            true => self.keep(Entry::RevokeIssuedFor(*code, spare)).await,
             false => Ok(()),
         }
     }

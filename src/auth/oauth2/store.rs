@@ -90,6 +90,21 @@ pub struct Code {
     pub expires_at: u64,
 }
 
+/// Tokens that outlive the replay of their code: those of the client that presents it again, issued just now. A client that
+/// did not get the answer asks again; anybody else, or later, has no business with the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spare {
+    pub credential: Uuid,
+    /// Seconds since the UNIX epoch; tokens issued before are not spared.
+    pub since: u64,
+}
+
+impl Spare {
+    pub fn spares(&self, token: &Token) -> bool {
+        token.credential == self.credential && token.created_at >= self.since
+    }
+}
+
 /// What became of a code that was to be redeemed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redemption {
@@ -139,6 +154,6 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// Takes a code out, atomically: of several at once, one is told [`Redemption::Taken`].
     async fn redeem(&self, digest: &Digest) -> Result<Redemption>;
 
-    /// Ends every token that was issued for a code.
-    async fn revoke_issued_for(&self, code: &Digest) -> Result<()>;
+    /// Ends the tokens that were issued for a code, but for those that `spare` names.
+    async fn revoke_issued_for(&self, code: &Digest, spare: Spare) -> Result<()>;
 }

@@ -7,11 +7,14 @@ use uuid::Uuid;
 use super::authorize::{MISMATCH, check_userid};
 use super::config::Pkce;
 use super::reply::{Fault, endpoint_reply, too_many_attempts, unavailable};
-use super::store::{Code, Digest, Redemption, StoreFault, Token};
+use super::store::{Code, Digest, Redemption, Spare, StoreFault, Token};
 use super::{Oauth2, scope};
 use crate::auth::arguments::{Argument, Arguments};
 use crate::auth::{Reason, Rejection, Request};
 use crate::entity::{Oauth2ClientType, Oauth2Credential};
+
+/// Seconds within which a client that asks again with the same code is taken to have missed the answer.
+const RETRY: u64 = 10;
 
 /// A token to be issued.
 pub(super) struct Issue {
@@ -175,7 +178,8 @@ impl Oauth2 {
         let digest = Digest::of(arguments.text("code").ok_or_else(invalid)?);
         let Some(code) = tokens.code(&digest, request.now).await? else {
             // Presented again after it was redeemed: what it gave out may be in the wrong hands.
-            tokens.revoke_issued_for(&digest).await?;
+            let spare = Spare { credential: client.id, since: request.now.saturating_sub(RETRY) };
+            tokens.revoke_issued_for(&digest, spare).await?;
             return Err(invalid());
         };
         let service = self.bound_service(request);

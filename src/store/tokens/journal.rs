@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::auth::oauth2::store::{Code, Digest, Token};
+use crate::auth::oauth2::store::{Code, Digest, Spare, Token};
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum Entry {
     Rotate(Digest, Token),
     Code(Code),
     Redeem(Digest),
-    RevokeIssuedFor(Digest),
+    RevokeIssuedFor(Digest, Spare),
 }
 
 type Acknowledge = oneshot::Sender<Result<(), String>>;
@@ -86,7 +86,13 @@ impl Journal {
             .name("tokens".into())
             .spawn(move || write_all(&there, &waiting))
             .map_err(io_fault)?;
-        Ok(Self { path: path.to_owned(), file, queue, lines: Arc::new(AtomicUsize::new(line)), torn: AtomicBool::new(torn) })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            queue,
+            lines: Arc::new(AtomicUsize::new(line)),
+            torn: AtomicBool::new(torn),
+        })
     }
 
     /// Appends an entry; returns when it is on the disk.

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::journal::Entry;
-use crate::auth::oauth2::store::{Code, Digest, Token};
+use crate::auth::oauth2::store::{Code, Digest, Spare, Token};
 use crate::shared_table::{KeyOf, SharedTable};
 
 #[derive(Debug)]
@@ -131,19 +131,24 @@ impl Memory {
         self.writing.lock().waiting.remove(digest).is_some()
     }
 
-    /// Whether there was any.
-    pub fn revoke_issued_for(&self, code: &Digest) -> bool {
+    /// Whether any was ended.
+    pub fn revoke_issued_for(&self, code: &Digest, spare: Spare) -> bool {
         if !self.writing.lock().issued.contains_key(code) {
             return false;
         }
         self.change(|tokens, codes| {
-            for access in codes.issued.remove(code).unwrap_or_default() {
-                if let Some(token) = tokens.access.get(&access).cloned() {
+            let Some(issued) = codes.issued.get_mut(code) else { return false };
+            let before = issued.len();
+            issued.retain(|access| match tokens.access.get(access).cloned() {
+                Some(token) if spare.spares(&token) => true,
+                Some(token) => {
                     tokens.remove(&token);
+                    false
                 }
-            }
-        });
-        true
+                None => false,
+            });
+            issued.len() < before
+        })
     }
 
     /// Forgets what has ended. A token whose refresh token is still good stays.
@@ -180,7 +185,7 @@ impl Memory {
             Entry::Rotate(refresh, new) => drop(self.rotate(&refresh, new)),
             Entry::Code(code) => self.put_code(code),
             Entry::Redeem(code) => drop(self.take_code(&code)),
-            Entry::RevokeIssuedFor(code) => drop(self.revoke_issued_for(&code)),
+            Entry::RevokeIssuedFor(code, spare) => drop(self.revoke_issued_for(&code, spare)),
         }
     }
 }

@@ -65,7 +65,11 @@ async fn a_replayed_code_ends_what_it_gave_out() {
     store.issue(token("a", Some("r"), Some("c"))).await.unwrap();
     store.issue(token("other", None, None)).await.unwrap();
     assert!(store.rotate(&Digest::of("r"), token("a2", Some("r2"), Some("c"))).await.unwrap());
-    store.revoke_issued_for(&Digest::of("c")).await.unwrap();
+    let nobody = Spare { credential: Uuid::max(), since: 0 };
+    let retry = Spare { credential: Uuid::nil(), since: 100 };
+    store.revoke_issued_for(&Digest::of("c"), retry).await.unwrap();
+    assert!(store.lookup(&Digest::of("a2")).is_some(), "the client itself asked again at once");
+    store.revoke_issued_for(&Digest::of("c"), nobody).await.unwrap();
     assert!(store.lookup(&Digest::of("a2")).is_none() && store.by_refresh(&Digest::of("r2")).await.unwrap().is_none());
     assert!(store.lookup(&Digest::of("other")).is_some());
 }
