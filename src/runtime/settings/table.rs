@@ -99,8 +99,6 @@ settings! {
             "Where entities live: `off` is in declarative files (DB-less), `sqlite:PATH` and `postgres://USER:PASSWORD@HOST/NAME` in a database that the Admin API writes. `auto` is `off` where declarative files are named, and `sqlite:` with `portcullis.db` under `prefix` elsewhere.";
         oauth2_token_file: Option<PathBuf> = "",
             "Where tokens that the oauth2 plugin issued are kept without a database: `oauth2-tokens.jsonl` under `prefix` unless given; `off` keeps them in memory alone, and a restart ends them.";
-        database: Database = "off",
-            "Where entities live when they are written through the Admin API; `off` takes them from declarative files (DB-less).";
     }
     "Listeners" {
         proxy_listen: Vec<Listen> = "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
