@@ -119,7 +119,9 @@ pub async fn open_patiently(url: &str) -> Result<Store, Error> {
         };
         let passing = match &fault {
             Error::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
-            Error::Database(sqlx::Error::Database(fault)) => fault.code().is_some_and(|code| code == CANNOT_CONNECT_NOW),
+            Error::Database(sqlx::Error::Database(fault)) => {
+                fault.code().is_some_and(|code| code == CANNOT_CONNECT_NOW)
+            }
             _ => false,
         };
         if !passing || start.elapsed() > PATIENCE {

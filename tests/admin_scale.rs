@@ -27,8 +27,14 @@ fn large(consumers: usize) -> Dataset {
     let mut dataset = Dataset::default();
     for n in 0..consumers {
         let id = uuid::Uuid::new_v4();
-        dataset.put(entity(Kind::Consumer, json!({"id": id, "username": format!("consumer-{n}"), "tags": [format!("t{}", n % 100)]})));
-        dataset.put(entity(Kind::JwtSecret, json!({"key": format!("key-{n}"), "secret": format!("secret-{n}"), "consumer": {"id": id}})));
+        dataset.put(entity(
+            Kind::Consumer,
+            json!({"id": id, "username": format!("consumer-{n}"), "tags": [format!("t{}", n % 100)]}),
+        ));
+        dataset.put(entity(
+            Kind::JwtSecret,
+            json!({"key": format!("key-{n}"), "secret": format!("secret-{n}"), "consumer": {"id": id}}),
+        ));
     }
     dataset
 }
@@ -76,8 +82,14 @@ async fn one_write_among_many() {
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(feed.clone().run(stopped));
     let source = Source::Store(feed);
-    let parts =
-        Parts { options: Options::default(), source, published: published.clone(), resources, log: None, configuration: Map::new() };
+    let parts = Parts {
+        options: Options::default(),
+        source,
+        published: published.clone(),
+        resources,
+        log: None,
+        configuration: Map::new(),
+    };
     let router = router(State::new(parts));
     let mut writes = Vec::new();
     for n in 0..50 {

@@ -5,14 +5,16 @@ mod blackbox {
         #[allow(dead_code, reason = "each theme looks at what it needs")]
         pub mod echo;
         pub mod gateway;
-        #[allow(dead_code, reason = "the replay comes with the runtime")]
         pub mod golden;
         pub mod http;
+        pub mod process;
     }
     mod authentication;
+    mod configurations;
     mod connections;
     mod faults;
     mod forwarding;
+    mod golden;
     mod smuggling;
     mod streams;
 }

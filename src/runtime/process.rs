@@ -388,7 +388,8 @@ impl Process {
                     && self.settings.admin_token.is_none()
                     && !opened.iter().all(admin::Listener::is_local)
                 {
-                    let message = "would let everybody who reaches it change everything: set admin_token, or listen on 127.0.0.1";
+                    let message =
+                        "would let everybody who reaches it change everything: set admin_token, or listen on 127.0.0.1";
                     return Err(fault(&message));
                 }
                 let stopping = stopping.clone();

@@ -72,7 +72,8 @@ impl Journal {
             match serde_json::from_str(text.trim_end()) {
                 Ok(entry) => replay(entry),
                 Err(_) if !text.ends_with('\n') => {
-                    tracing::warn!(path = %path.display(), "the last line was cut short by a crash")
+                    tracing::warn!(path = %path.display(), "the last line was cut short by a crash");
+                    torn = true;
                 }
                 Err(error) => return Err(JournalFault::Line { path: path.to_owned(), line, error }),
             }
