@@ -149,6 +149,7 @@ impl Gateway {
             lease.answered(status.as_u16(), now.saturating_duration_since(began));
         }
         headers::clean_response(&session.req_header().headers, response);
+        headers::name_charset(response)?;
         let forwarded = ctx.forwarded.unwrap_or(ctx.started);
         headers::response_tokens(
             self.options.headers,

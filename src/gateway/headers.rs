@@ -163,6 +163,25 @@ pub(super) fn clean_response(sent: &HeaderMap, response: &mut ResponseHeader) {
     }
 }
 
+/// Names the character set of text whose service does not, as Kong does (nginx's `charset UTF-8` and the types it is for).
+pub(super) fn name_charset(response: &mut ResponseHeader) -> Result<()> {
+    const TYPES: [(&str, &str); 6] = [
+        ("text/html", "text/html; charset=UTF-8"),
+        ("text/plain", "text/plain; charset=UTF-8"),
+        ("text/xml", "text/xml; charset=UTF-8"),
+        ("text/vnd.wap.wml", "text/vnd.wap.wml; charset=UTF-8"),
+        ("application/javascript", "application/javascript; charset=UTF-8"),
+        ("application/rss+xml", "application/rss+xml; charset=UTF-8"),
+    ];
+    // With any parameter the value stays as it is.
+    let Some(sent) = response.headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let named = TYPES.iter().find(|(bare, _)| sent.as_bytes().eq_ignore_ascii_case(bare.as_bytes()));
+    match named {
+        Some((_, named)) => response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(named)),
+        None => Ok(()),
+    }
+}
+
 /// Adds our headers to a service's response; the latencies are ours until the service was asked, and its own.
 pub(super) fn response_tokens(
     tokens: ResponseTokens,
@@ -368,6 +387,22 @@ mod tests {
         assert!(bare.headers.contains_key("trailer"));
         response_tokens(ResponseTokens::OFF, Duration::ZERO, took, &id, &mut bare).unwrap();
         assert!(!bare.headers.contains_key("server"));
+    }
+
+    /// Golden cases `ok_*`.
+    #[test]
+    fn text_without_a_character_set_gets_one() {
+        let of = |sent: &'static str| {
+            let mut response = ResponseHeader::build(200, None).unwrap();
+            response.insert_header("Content-Type", sent).unwrap();
+            name_charset(&mut response).unwrap();
+            response.headers.get("content-type").unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(of("text/plain"), "text/plain; charset=UTF-8");
+        assert_eq!(of("Text/HTML"), "text/html; charset=UTF-8");
+        for kept in ["text/plain; charset=latin1", "text/plain; format=flowed", "application/json", "text/css"] {
+            assert_eq!(of(kept), kept);
+        }
     }
 
     #[test]
