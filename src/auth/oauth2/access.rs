@@ -132,7 +132,11 @@ impl Oauth2 {
         if let Some(query) = request.query.filter(|query| Arguments::from_form(query).get("access_token").is_some()) {
             state.query = Some(without_arguments(query, NAMES));
         }
-        if let Some(body) = request.body.and_then(|body| body_without_arguments(request.headers, body, NAMES)) {
+        // As Kong: a token in a body of another kind stays there.
+        let form =
+            request.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let body = request.body.filter(|_| form);
+        if let Some(body) = body.and_then(|body| body_without_arguments(request.headers, body, NAMES)) {
             state.body = Some(body);
         }
     }

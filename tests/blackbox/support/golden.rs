@@ -107,6 +107,10 @@ fn compare(
                 seen.headers.iter().map(|(k, _)| k).filter(|k| is_identity(k) && (all || k.contains('_'))).collect();
             return (!left.is_empty()).then(|| format!("identity headers reached the service: {left:?}"));
         }
+        if let (Some(value), Some(seen)) = (rule["absent"].as_str(), seen) {
+            let left: Vec<&String> = seen.headers.iter().filter(|(_, v)| v == value).map(|(k, _)| k).collect();
+            return (!left.is_empty()).then(|| format!("a client's identity headers reached the service: {left:?}"));
+        }
         return None;
     }
     if u64::from(got.status) != want["status"].as_u64().unwrap() {
