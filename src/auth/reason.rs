@@ -181,3 +181,19 @@ impl Rejection {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn every_reason_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
+        let documented = std::fs::read_to_string(path).unwrap();
+        for reason in Reason::ALL {
+            let row = format!("| `{}` |", reason.label());
+            assert!(documented.contains(&row), "{} is not in docs/reasons.md", reason.label());
+        }
+        assert_eq!(documented.matches("\n| `").count(), Reason::ALL.len());
+    }
+}
