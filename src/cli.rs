@@ -4,6 +4,7 @@
 //! The work itself is done in other rooms.
 
 mod check;
+mod database;
 mod demo;
 mod token;
 
@@ -35,6 +36,12 @@ enum Command {
     Reload(SettingsArgs),
     /// Start the gateway with a sample configuration and a service to call, and print what to type.
     Demo(demo::Args),
+    /// The tables of the database.
+    #[command(subcommand)]
+    Migrations(database::Migrations),
+    /// Declarative files into the database and back.
+    #[command(subcommand)]
+    Config(database::Config),
     /// Mint, inspect and verify tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -91,6 +98,8 @@ pub fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Demo(args) => demo::run(&args),
+        Command::Migrations(command) => database::migrations(&command),
+        Command::Config(command) => database::config(&command),
         Command::Token(command) => token::run(command),
         Command::Version { json } => version(json),
         Command::Completions { shell } => {
