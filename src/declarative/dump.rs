@@ -137,7 +137,8 @@ impl<'d> Exporter<'d> {
         if !follows {
             entry.shift_insert(0, "id".to_owned(), id.to_string().into());
         }
-        for field in ["client_certificate"] {
+        {
+            let field = "client_certificate";
             flat_reference(&mut entry, field, |id| Some(id.to_owned()));
         }
         let children = self.nested.remove(&id).unwrap_or_default();

@@ -71,11 +71,10 @@ fn enclosed_by_secret(before: &str, line: &str) -> bool {
             continue;
         }
         let content = content.trim_start_matches(['-', ' ']);
-        if let Some((key, value)) = content.split_once(':') {
-            if is_secret(key.trim().trim_matches(['"', '\''])) && opens(value) {
+        if let Some((key, value)) = content.split_once(':')
+            && is_secret(key.trim().trim_matches(['"', '\''])) && opens(value) {
                 return true;
             }
-        }
         indent = indent_of(earlier);
         list = earlier.trim_start().starts_with('-');
         if indent == 0 {

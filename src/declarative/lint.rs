@@ -97,8 +97,8 @@ impl Linter<'_> {
                     );
                 }
             }
-            "key-auth" => {
-                if is("key_in_query") == Some(true) {
+            "key-auth"
+                if is("key_in_query") == Some(true) => {
                     let message =
                         "keys are accepted from the query, which logs, histories and referrers keep".to_owned();
                     self.say_plugin(
@@ -109,7 +109,6 @@ impl Linter<'_> {
                         "set key_in_query: false unless clients need it",
                     );
                 }
-            }
             "openid-connect" => {
                 if is("verify_claims") == Some(false) {
                     let message = "'exp' and the other standard claims are not verified".to_owned();

@@ -71,7 +71,7 @@ pub fn load(sources: Vec<Source>, options: &Options) -> Result<Loaded, Refused> 
         return Err(Refused { diagnostics, tree, sources });
     }
     let hash = hash(&sources);
-    let places = options.keep_places.then(|| Places { sources, yaml, paths: result.places });
+    let places = options.keep_places.then_some(Places { sources, yaml, paths: result.places });
     Ok(Loaded { dataset: result.dataset, diagnostics, hash, transform: result.transform, places })
 }
 

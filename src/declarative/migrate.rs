@@ -12,7 +12,7 @@ fn prefix(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             vec![byte]
         } else {
-            triplet.to_ascii_uppercase().into()
+            triplet.to_ascii_uppercase()
         }
     });
     let mut segments: Vec<&str> = Vec::new();
@@ -40,7 +40,7 @@ fn prefix(path: &str) -> String {
 fn regex(path: &str) -> String {
     replace_triplets(path, |byte, triplet| match byte {
         b'!' | b'#'..=b',' | b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'[' | b']' => {
-            triplet.to_ascii_uppercase().into()
+            triplet.to_ascii_uppercase()
         }
         b'.' | b'^' | b'-' | b'{' | b'}' | b'\\' | b'|' => vec![b'\\', byte],
         byte => vec![byte],
