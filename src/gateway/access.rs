@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -56,7 +56,10 @@ impl Gateway {
     fn route(&self, session: &mut Session, ctx: &mut Ctx) -> Decision {
         ctx.grpc = is_grpc(session.req_header());
         limits::check(session, &self.options.limits).map_err(reject::generated)?;
-        join_cookies(session.req_header_mut());
+        if session.is_http2() {
+            join_cookies(session.req_header_mut());
+        }
+        ctx.seen = first_headers(&session.req_header().headers, self.options.limits.headers_seen);
         let header = session.req_header();
         let connection = Connection::of(session);
         ctx.tls = connection.tls;
@@ -74,7 +77,7 @@ impl Gateway {
             host_port,
             listen_port: ctx.port,
             path: ctx.target.path(header),
-            headers: &header.headers,
+            headers: ctx.seen.as_ref().unwrap_or(&header.headers),
             tls: connection.tls,
             sni: connection.server_name,
         };
@@ -129,6 +132,11 @@ impl Gateway {
     }
 }
 
+/// The first so many headers; `None` when there are no more.
+fn first_headers(all: &HeaderMap, most: usize) -> Option<HeaderMap> {
+    (all.len() > most).then(|| all.iter().take(most).map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
 fn normalised(path: &str) -> Result<Cow<'_, str>, Box<Rejection>> {
     router::normalise(path).map_err(|fault| match fault.status() {
         StatusCode::NOT_FOUND => {
@@ -149,7 +157,7 @@ fn view<'a>(
         method: &header.method,
         path: ctx.target.path(header),
         query: ctx.target.query(header),
-        headers: &header.headers,
+        headers: ctx.seen.as_ref().unwrap_or(&header.headers),
         body,
         client: ctx.client?,
         scheme: if ctx.tls { Scheme::Https } else { Scheme::Http },

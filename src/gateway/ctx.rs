@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::http::authority::{RawTargetAuthority, raw_target_authority};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -25,6 +25,8 @@ pub struct Ctx {
     pub(super) found: Option<Match>,
     pub(super) target: Target,
     pub(super) client: Option<Client>,
+    /// The headers that are looked at, where there are too many to look at all.
+    pub(super) seen: Option<HeaderMap>,
     /// What the plugins found out.
     pub(super) state: State,
     pub(super) request_id: RequestId,
@@ -70,6 +72,7 @@ impl Ctx {
             found: None,
             target: Target::default(),
             client: None,
+            seen: None,
             state: State::default(),
             request_id: RequestId::generate(),
             wall,

@@ -147,8 +147,10 @@ impl ResponseTokens {
 /// What a request may be made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Header fields of a request; more is 400 (`Request header or cookie too large`).
+    /// Header fields of a request; more is 400 (`Request header or cookie too large`). Pingora takes 256 in HTTP/1.
     pub header_count: usize,
+    /// Header fields that routing and plugins look at (Kong's `lua_max_req_headers`); all go on to the service.
+    pub headers_seen: usize,
     /// Bytes of all header fields together.
     pub header_bytes: usize,
     /// Bytes of the request target; more is 414.
@@ -168,7 +170,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            header_count: 100,
+            header_count: 256,
+            headers_seen: 100,
             header_bytes: 64 * 1024,
             target_bytes: 32 * 1024,
             inspected_body_bytes: 64 * 1024,

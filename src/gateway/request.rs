@@ -55,8 +55,7 @@ pub(super) fn has_grpc_type(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Joins the `Cookie` fields that HTTP/2 allows to be split (RFC 9113 section 8.2.3), so that plugins and HTTP/1 services see
-/// one. Several fields in HTTP/1 are joined alike: they must not be seen differently by us and by a service.
+/// Joins the `Cookie` fields that HTTP/2 allows to be split (RFC 9113 section 8.2.3), so that plugins and services see one.
 pub(super) fn join_cookies(header: &mut RequestHeader) {
     let mut fields = header.headers.get_all(header::COOKIE).iter();
     if fields.next().is_none() || fields.next().is_none() {

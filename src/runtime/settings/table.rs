@@ -159,8 +159,8 @@ settings! {
             "Connections of one client address; `auto` is half of `max_connections`, 0 is any number. `trusted_ips` are exempt.";
         max_token_size: Size = "16k",
             "Longest token that is looked at; a longer one is refused.";
-        max_request_headers: u64 = "100",
-            "Header fields of a request.";
+        max_request_headers: u64 = "256",
+            "Header fields of a request; routing and plugins look at the first 100, as Kong's do.";
         max_request_header_size: Size = "64k",
             "Bytes of all header fields of a request.";
         max_uri_size: Size = "32k",
