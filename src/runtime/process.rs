@@ -65,6 +65,7 @@ struct Process {
     feed: Option<Arc<Feed>>,
     server: Arc<Server>,
     drain: watch::Sender<bool>,
+    closing: watch::Sender<bool>,
     /// True once another process accepts from the same sockets.
     shared: watch::Sender<bool>,
     /// Descriptors for the next process, by name.
@@ -186,6 +187,7 @@ impl Process {
             clock: gateway::Clock::System,
         });
         let (drain, draining) = watch::channel(false);
+        let (closing, closes) = watch::channel(false);
         let server = Arc::new(Server {
             proxy: Arc::new(proxy(&settings, gateway, workers)),
             gate: gate(&settings, files),
@@ -197,6 +199,7 @@ impl Process {
                 requests: u32::try_from(settings.keepalive_requests).ok().filter(|requests| *requests > 0),
             },
             drain: draining,
+            closing: closes,
         });
         let dbless = settings.database_url().is_none();
         Ok(Self {
@@ -213,6 +216,7 @@ impl Process {
             resolver,
             server,
             drain,
+            closing,
             shared: watch::channel(false).0,
             sockets: parking_lot::Mutex::default(),
             unix_paths: Vec::new(),
@@ -276,9 +280,10 @@ impl Process {
             .collect::<std::io::Result<_>>()
             .map_err(|error| vec![format!("a listening socket cannot be duplicated: {error}")])?;
         let (stop, stopping) = watch::channel(false);
+        let (stop_http, http_stopping) = watch::channel(false);
         let admin = admin::router(self.admin());
         for bound in bound {
-            self.listen(bound, workers, &admin, &stopping)?;
+            self.listen(bound, workers, &admin, &http_stopping)?;
         }
         let process = Arc::new(self);
         let upstreams = process.loader.upstreams();
@@ -302,9 +307,14 @@ impl Process {
         }
         let graceful = process.follow_orders(signals).await;
         notify::stopping();
+        if *process.shared.borrow() {
+            // The new process answers there; it is the one that is asked whether it is ready.
+            let _ = stop_http.send(true);
+        }
         if graceful {
             process.finish(signals).await;
         }
+        let _ = stop_http.send(true);
         let _ = stop.send(true);
         process.clean_up();
         Ok(())
@@ -528,6 +538,7 @@ impl Process {
             while self.metrics.connections.active() > 0 && start.elapsed() < grace {
                 if kept && start.elapsed() >= linger.min(grace) {
                     // Idle connections are closed; those with a request end with its answer.
+                    let _ = self.closing.send(true);
                     self.server.proxy.http_cleanup().await;
                     kept = false;
                 }

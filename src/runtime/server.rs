@@ -11,6 +11,7 @@ use std::time::Duration;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora_core::listeners::tls::Acceptor;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::tls::TlsStream;
 use pingora_core::protocols::{ALPN, IO, Ssl};
 use pingora_proxy::HttpProxy;
 use tokio::net::{TcpListener, UnixListener};
@@ -52,6 +53,15 @@ pub struct Server {
     pub deadlines: Deadlines,
     /// Becomes true when the process is to end: no connection is accepted any more, none is kept after its request.
     pub drain: watch::Receiver<bool>,
+    /// Becomes true a little later: connections without a request are closed.
+    pub closing: watch::Receiver<bool>,
+}
+
+/// A connection that is ready for requests.
+#[allow(clippy::large_enum_variant, reason = "moved once; a box would be one more allocation a connection")]
+enum Established {
+    Plain(Connection),
+    Tls(TlsStream<Connection>),
 }
 
 /// What is known of a listener's connections beforehand.
@@ -144,13 +154,31 @@ impl Server {
         });
     }
 
-    async fn serve(
+    async fn serve(&self, raw: Raw, peer: Option<IpAddr>, endpoint: &Endpoint, mut permit: Permit) -> Result<(), Shed> {
+        let mut closing = self.closing.clone();
+        let established = tokio::select! {
+            biased;
+            established = self.establish(raw, peer, endpoint, &mut permit) => established?,
+            _ = closing.wait_for(|closing| *closing) => return Ok(()),
+        };
+        match established {
+            Established::Plain(stream) => self.http(stream, false, endpoint.listen.http2).await,
+            Established::Tls(stream) => {
+                let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
+                self.http(stream, http2, false).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes before the first request: PROXY protocol, caps, TLS.
+    async fn establish(
         &self,
         raw: Raw,
         mut peer: Option<IpAddr>,
         endpoint: &Endpoint,
-        mut permit: Permit,
-    ) -> Result<(), Shed> {
+        permit: &mut Permit,
+    ) -> Result<Established, Shed> {
         let mut connection = Connection::new(raw);
         let limit = self.deadlines.handshake;
         if endpoint.listen.proxy_protocol {
@@ -166,31 +194,31 @@ impl Server {
         if let Some(peer) = peer {
             permit.of_client(peer)?;
         }
-        match &endpoint.tls {
-            Some(acceptor) => {
-                let handshake = timeout(limit, acceptor.tls_handshake(connection)).await;
-                let stream = handshake.map_err(|_| Shed::HandshakeTimeout)?.map_err(|error| {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    Shed::Handshake
-                })?;
-                let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
-                self.http(stream, http2, false).await;
-            }
-            None => self.http(connection, false, endpoint.listen.http2).await,
-        }
-        Ok(())
+        let Some(acceptor) = &endpoint.tls else { return Ok(Established::Plain(connection)) };
+        let handshake = timeout(limit, acceptor.tls_handshake(connection)).await;
+        let stream = handshake.map_err(|_| Shed::HandshakeTimeout)?.map_err(|error| {
+            tracing::debug!(%error, "TLS handshake failed");
+            Shed::Handshake
+        })?;
+        Ok(Established::Tls(stream))
     }
 
     /// Serves requests until the connection ends. `may_be_http2`: a plain connection may begin with the preface of HTTP/2.
     async fn http<S: IO + 'static>(&self, stream: S, http2: bool, may_be_http2: bool) {
         let phase = Phase::first(self.deadlines.header, self.metrics.clone());
         let mut stream = Guarded::new(stream, phase.clone());
-        let http2 = http2
-            || may_be_http2
-                && match stream.starts_with(H2_PREFACE).await {
-                    Ok(prior_knowledge) => prior_knowledge,
-                    Err(_) => return,
-                };
+        let mut closing = self.closing.clone();
+        let http2 = if may_be_http2 {
+            let prior_knowledge = tokio::select! {
+                biased;
+                told = stream.starts_with(H2_PREFACE) => told,
+                _ = closing.wait_for(|closing| *closing) => return,
+            };
+            let Ok(prior_knowledge) = prior_knowledge else { return };
+            prior_knowledge
+        } else {
+            http2
+        };
         if http2 {
             self.proxy.process_new(Box::new(stream), &self.drain).await;
             return;

@@ -36,6 +36,8 @@ const VARIABLE_PREFIX: &str = "PORTCULLIS_";
 
 /// Variables with the prefix that are no settings.
 const OTHER_VARIABLES: [&str; 2] = ["PORTCULLIS_COMMIT", "PORTCULLIS_BIN"];
+/// And those of the tests.
+const TEST_VARIABLES: &str = "PORTCULLIS_TEST_";
 
 /// Where the settings file is looked for when none is named.
 const PLACES: [&str; 2] = ["conf/portcullis.yaml", "/etc/portcullis/portcullis.yaml"];
@@ -74,7 +76,7 @@ impl Settings {
         let mut given = file.map(|(path, text)| file::read(path, text, &mut faults)).unwrap_or_default();
         for (name, value) in variables {
             let setting = name.strip_prefix(VARIABLE_PREFIX).map(str::to_ascii_lowercase).unwrap_or_default();
-            if OTHER_VARIABLES.contains(&name.as_str()) {
+            if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with(TEST_VARIABLES) {
                 continue;
             }
             match Self::TABLE.iter().find(|known| known.name == setting) {

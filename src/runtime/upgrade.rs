@@ -22,7 +22,7 @@ use rustix::net::{
 };
 
 /// How long the old process looks for a new one before it takes SIGQUIT for an order to finish.
-const LOOK: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_secs(5);
 const LOOK_STEP: Duration = Duration::from_millis(50);
 
 /// Longest name of a socket: a role and a listen address.

@@ -1,0 +1,87 @@
+//! Starting, and why a process does not.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::support::{Place, get};
+
+/// Runs the program to its end: exit code and standard error.
+fn fails(place: &Place) -> (Option<i32>, String) {
+    let start = Instant::now();
+    let output = place.command(&["run"], "stderr").output().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20), "not at once");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_port_in_use_ends_it_at_once_with_1_and_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = Place::new(&[("PROXY_LISTEN", &address)]);
+    let (code, said) = fails(&place);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("{address} is in use")) && said.contains("proxy_listen"), "{said}");
+    drop(taken);
+    // The control: the same settings with the port free.
+    let gateway = place.start();
+    assert_eq!(gateway.proxy().to_string(), address);
+}
+
+#[test]
+fn a_setting_that_is_none_ends_it_with_a_suggestion() {
+    let place = Place::new(&[("PROXY_LISTN", "off")]);
+    let (code, said) = fails(&place);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("PORTCULLIS_PROXY_LISTEN"), "{said}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_served_ends_it_with_every_reason_and_its_line() {
+    let place = Place::new(&[]);
+    place.configure(
+        "_format_version: \"3.0\"\nservices:\n- name: a\n  url: http://a\n  hots: b\n- nam: c\n  url: http://c\n",
+    );
+    let (code, said) = fails(&place);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("kong.yml:5") && said.contains("kong.yml:6"), "{said}");
+}
+
+#[test]
+fn it_is_ready_when_status_says_so_and_counts_what_it_serves() {
+    let gateway = Place::new(&[]).start();
+    assert_eq!(gateway.status("/status/ready"), (200, r#"{"message":"ready"}"#.into()));
+    assert_eq!(gateway.status("/livez").0, 200);
+    assert!(gateway.marker().contains("one"));
+    assert_eq!(get(gateway.proxy(), "/nowhere").0, 404);
+    assert_eq!(gateway.metric("portcullis_snapshot_generation "), Some(1.0));
+    assert_eq!(gateway.metric("portcullis_snapshot_entities{type=\"routes\"} "), Some(2.0));
+    assert_eq!(gateway.metric("portcullis_unmatched_requests_total{code=\"404\"} "), Some(1.0));
+    let counted = "kong_http_requests_total{service=\"marked\",route=\"marked\",code=\"200\",source=\"kong\",workspace=\"default\",consumer=\"\"} ";
+    assert_eq!(gateway.metric(counted), Some(1.0));
+}
+
+#[test]
+fn systemd_passes_sockets() {
+    use std::os::fd::AsRawFd;
+    // Descriptor 3 is where systemd puts the first; a shell moves ours there.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let place = Place::new(&[("PROXY_LISTEN", &address.to_string())]);
+    let direct = place.command(&["run"], "error.log");
+    let script = format!("exec env LISTEN_FDS=1 LISTEN_PID=$$ \"$0\" run 3<&{}", listener.as_raw_fd());
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).arg(direct.get_program()).current_dir(place.directory.path());
+    for (name, value) in direct.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let mut child = shell.spawn().unwrap();
+    // The port is taken by the socket that is passed: had it been bound anew, the process would have ended.
+    let answered = get(address, "/marker");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(answered.1.contains("one"), "{answered:?}");
+}
