@@ -97,7 +97,6 @@ async fn postgres_answers_as_kong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "declarative files cannot be read yet"]
 async fn without_a_database_it_answers_as_kong() {
     let (published, resources) = (Arc::<Published>::default(), resources());
     let declared = Arc::new(Declared::new(declarative::Options::default(), published.clone(), resources.clone()));

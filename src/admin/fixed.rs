@@ -65,7 +65,7 @@ pub async fn answer(state: &State, request: &Incoming, fixed: Fixed) -> Result<A
 
 /// Names of the plugins there are, sorted.
 pub fn enabled_plugins() -> Vec<&'static str> {
-    plugins::tables::names().collect()
+    plugins::tables::names().filter(|name| plugins::find(name).is_some()).collect()
 }
 
 async fn root(state: &State) -> Result<Answer, Fault> {

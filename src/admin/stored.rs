@@ -105,7 +105,12 @@ impl Stored {
         let Ok(plugin) = serde_json::from_value::<crate::entity::Plugin>(Value::Object(body.clone())) else {
             return Ok(());
         };
-        let Some(registered) = crate::plugins::find(&plugin.name) else { return Ok(()) };
+        // A table alone does not run: stored, it would keep every later configuration from being served.
+        let Some(registered) = crate::plugins::find(&plugin.name) else {
+            let message =
+                format!("plugin '{}' not enabled; add it to the 'plugins' configuration property", plugin.name);
+            return Err(Fault::field("name", message));
+        };
         let Err(faults) = registered.compile(&plugin, &self.feed.resources().registries) else { return Ok(()) };
         let mut violations = crate::schema::Violations::default();
         for fault in faults.iter().filter(|fault| fault.is_error()) {

@@ -20,8 +20,11 @@ use crate::snapshot::{Change, Origin, Published, Resources, Snapshot};
 /// How often the database is asked without being told.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long an answer of the database is waited for. A load of everything has ten times as long.
+/// How long a short answer of the database is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long documents may take to come.
+const LOADING: Duration = Duration::from_secs(600);
 
 /// How long a writer waits for its write to be served before it answers all the same.
 const SERVED: Duration = Duration::from_secs(10);
@@ -172,14 +175,15 @@ impl Feed {
     /// When the database cannot be read. A configuration that cannot be served is logged, not returned.
     pub async fn follow(&self) -> Result<(), Error> {
         let since = self.progress.borrow().served;
-        let patience = if since.is_some() { PATIENCE } else { PATIENCE * 10 };
-        let changes = tokio::time::timeout(patience, self.store.changes(since)).await.map_err(|_| Error::Timeout)??;
-        let revision = changes.revision;
-        if since == Some(revision) {
+        // A database that is gone is noticed by a small question; an answer of a million documents takes its time.
+        let newest = tokio::time::timeout(PATIENCE, self.store.revision()).await.map_err(|_| Error::Timeout)??;
+        if since == Some(newest) {
             // Somebody may wait for a revision that was rolled back or served already.
-            self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.seen, revision) != revision);
+            self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.seen, newest) != newest);
             return Ok(());
         }
+        let changes = tokio::time::timeout(LOADING, self.store.changes(since)).await.map_err(|_| Error::Timeout)??;
+        let revision = changes.revision;
         let started = Instant::now();
         let (complete, count) = (changes.complete, changes.documents.len());
         match self.publish(changes).await {

@@ -67,6 +67,8 @@ def test_walkthrough_003_with_curl_and_httpie(sqlite, service, keys):
 
 
 def test_walkthrough_000_patches_by_form(sqlite):
+    if "openid-connect" not in ask(sqlite, "GET", "/plugins/enabled")[1]["enabled_plugins"]:
+        pytest.skip("this build has no openid-connect")
     plugin = "5f35b796-ced6-4c00-9b2a-90eef745f4f9"
     config = {"issuer": "http://127.0.0.1:9/", "client_id": ["kong"], "client_secret": ["s"]}
     status, body = ask(sqlite, "PUT", f"/plugins/{plugin}", {"name": "openid-connect", "config": config})
