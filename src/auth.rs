@@ -13,6 +13,7 @@ pub mod identity;
 pub mod jwt;
 pub mod key_auth;
 pub mod oauth2;
+pub mod oidc;
 pub mod plugin;
 pub mod reason;
 pub mod request;

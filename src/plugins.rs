@@ -12,6 +12,7 @@ use crate::auth;
 use crate::auth::jwt::{self, Jwt};
 use crate::auth::key_auth::KeyAuth;
 use crate::auth::oauth2::{self, Oauth2};
+use crate::auth::oidc::{self, Oidc};
 use crate::auth::verified::Verified;
 use crate::diagnostic::Diagnostic;
 use crate::entity;
@@ -27,6 +28,8 @@ pub struct Registries {
     pub verified: Arc<Verified>,
     /// Issued tokens, and what is remembered of clients.
     pub oauth2: oauth2::Shared,
+    /// Identity providers, and what they said.
+    pub oidc: Arc<oidc::Registry>,
 }
 
 impl Registries {
@@ -36,12 +39,14 @@ impl Registries {
             token_limit: 16 * 1024,
             verified: Arc::default(),
             oauth2: oauth2::Shared { tokens, clients: Arc::default() },
+            oidc: Arc::default(),
         }
     }
 }
 
-/// Compiles one plugin entity; its configuration is complete and has passed its table.
-type Compile = fn(&entity::Plugin, &Registries) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>>;
+/// Compiles one plugin entity; its configuration is complete and has passed its table. Adds what is to be warned of.
+type Compile =
+    fn(&entity::Plugin, &Registries, &mut Vec<Diagnostic>) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>>;
 
 /// One supported plugin.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ pub static PLUGINS: &[Registered] = &[
         name: "jwt",
         priority: 1450,
         authenticates: true,
-        compile: |plugin, registries| {
+        compile: |plugin, registries, _| {
             let lent = jwt::Lent { token_limit: registries.token_limit, verified: registries.verified.clone() };
             compiled(Jwt::compile(&plugin.config, lent))
         },
@@ -69,19 +74,33 @@ pub static PLUGINS: &[Registered] = &[
         name: "key-auth",
         priority: 1250,
         authenticates: true,
-        compile: |plugin, _| compiled(KeyAuth::compile(&plugin.config)),
+        compile: |plugin, _, _| compiled(KeyAuth::compile(&plugin.config)),
     },
     Registered {
         name: "oauth2",
         priority: 1400,
         authenticates: true,
-        compile: |plugin, registries| Ok(Arc::new(Oauth2::compile(plugin, &registries.oauth2)?)),
+        compile: |plugin, registries, _| Ok(Arc::new(Oauth2::compile(plugin, &registries.oauth2)?)),
+    },
+    Registered {
+        name: "openid-connect",
+        priority: 1050,
+        authenticates: true,
+        compile: |plugin, registries, warnings| {
+            let lent = oidc::Lent {
+                token_limit: registries.token_limit,
+                verified: registries.verified.clone(),
+                registry: registries.oidc.clone(),
+                tokens: registries.oauth2.tokens.clone(),
+            };
+            compiled(Oidc::compile(&plugin.config, lent, warnings))
+        },
     },
     Registered {
         name: "request-termination",
         priority: 2,
         authenticates: false,
-        compile: |plugin, _| compiled(RequestTermination::compile(&plugin.config)),
+        compile: |plugin, _, _| compiled(RequestTermination::compile(&plugin.config)),
     },
 ];
 
@@ -97,13 +116,16 @@ pub fn find(name: &str) -> Option<&'static Registered> {
 }
 
 impl Registered {
+    /// Warnings, too, have their path inside `config`.
+    ///
     /// # Errors
     /// What of the configuration cannot be used, with the path inside `config`.
     pub fn compile(
         &self,
         plugin: &entity::Plugin,
         registries: &Registries,
+        warnings: &mut Vec<Diagnostic>,
     ) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>> {
-        (self.compile)(plugin, registries)
+        (self.compile)(plugin, registries, warnings)
     }
 }

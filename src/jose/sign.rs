@@ -1,5 +1,7 @@
 //! Minting tokens: for the command line, the demo and tests. No request is served by it.
 
+mod jwk;
+
 use std::fmt;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};

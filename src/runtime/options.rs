@@ -9,6 +9,7 @@ use pingora_core::server::configuration::ServerConf;
 use super::gate::Gate;
 use super::settings::Settings;
 use crate::auth::oauth2::TokenStore;
+use crate::auth::oidc;
 use crate::gateway::{self, Gateway};
 use crate::plugins::Registries;
 use crate::telemetry::access_log;
@@ -67,7 +68,17 @@ pub fn access_log_options(settings: &Settings) -> access_log::Options {
 pub fn registries(settings: &Settings, tokens: Arc<dyn TokenStore>) -> Registries {
     Registries {
         token_limit: usize::try_from(settings.max_token_size.0).unwrap_or(usize::MAX),
+        oidc: Arc::new(oidc::Registry::new(oidc_options(settings))),
         ..Registries::new(tokens)
+    }
+}
+
+fn oidc_options(settings: &Settings) -> oidc::Options {
+    let trusted = &settings.lua_ssl_trusted_certificate;
+    oidc::Options {
+        trust: oidc::Trust { system: trusted.system, files: trusted.files.clone() },
+        cache_dir: Some(settings.cache_dir.clone().unwrap_or_else(|| settings.prefix.join("cache"))),
+        plain_http: settings.idp_plain_http,
     }
 }
 

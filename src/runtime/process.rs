@@ -175,6 +175,8 @@ impl Process {
             )),
             metrics: metrics.clone(),
         };
+        // Fails only for names that are registered already.
+        let _ = metrics.registry().register(Box::new(resources.registries.oidc.collector()));
         let resolver = Resolver::new(published.clone(), tls::default_certificates(&settings)?);
         if settings.ssl_cert.is_empty() && settings.proxy_listen.iter().any(|listen| listen.ssl) {
             tracing::warn!("ssl_cert is not set: names without a certificate get a self-signed one, made just now");

@@ -229,16 +229,20 @@ fn compile_instance(
             .help("requests without a credential are answered 500; create the consumer or remove `anonymous`"),
         );
     }
-    match registered.compile(entity, &resources.registries) {
+    let within = |finding: Diagnostic| Diagnostic {
+        path: match finding.path.as_str() {
+            "" => format!("{path}.config"),
+            inner => format!("{path}.config.{inner}"),
+        },
+        ..finding
+    };
+    let mut warnings = Vec::new();
+    let compiled = registered.compile(entity, &resources.registries, &mut warnings);
+    diagnostics.extend(warnings.into_iter().map(within));
+    match compiled {
         Ok(plugin) => Some(Arc::new(Instance { entity: entity.clone(), registered, plugin })),
         Err(faults) => {
-            diagnostics.extend(faults.into_iter().map(|fault| Diagnostic {
-                path: match fault.path.as_str() {
-                    "" => format!("{path}.config"),
-                    inner => format!("{path}.config.{inner}"),
-                },
-                ..fault
-            }));
+            diagnostics.extend(faults.into_iter().map(within));
             None
         }
     }

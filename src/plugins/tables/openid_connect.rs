@@ -92,7 +92,8 @@ fn provider() -> Vec<Field> {
         field("keepalive", on()),
         // Milliseconds.
         field("timeout", number().default(10000)),
-        field("ssl_verify", off()),
+        // As from Kong 3.14 on; before, whoever was on the way could replace a provider's keys.
+        field("ssl_verify", on()),
         field("http_proxy", url()),
         field("http_proxy_authorization", string().referenceable()),
         field("https_proxy", url()),

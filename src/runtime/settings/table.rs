@@ -188,6 +188,12 @@ settings! {
         upstream_keepalive_idle_timeout: Duration = "60s",
             "How long a connection to a service may be idle before it is closed.";
     }
+    "Identity providers" {
+        cache_dir: Option<PathBuf> = "",
+            "Where the last good keys of identity providers are kept for a start while a provider is away; `cache` under `prefix` unless given.";
+        idp_plain_http: bool = "off",
+            "Whether identity providers beyond this machine may be called without TLS. Whoever is on the way to them can then replace their keys.";
+    }
     "Logs and metrics" {
         log_level: Level = "notice",
             "The least severe messages of the process log.";

@@ -1,0 +1,132 @@
+//! What goes on with an accepted request: claims and tokens as headers towards the service and in the response.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+
+use super::config::Config;
+use crate::auth::State;
+use crate::diagnostic::Diagnostic;
+use crate::jose::{Object, Value};
+
+/// A token's header: `name` or `name:scheme`.
+#[derive(Debug)]
+struct TokenHeader {
+    name: HeaderName,
+    scheme: Option<String>,
+}
+
+impl TokenHeader {
+    fn new(path: &str, text: Option<&str>) -> Result<Option<Self>, Vec<Diagnostic>> {
+        let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let (name, scheme) = text.split_once(':').map_or((text, None), |(name, scheme)| (name, Some(scheme)));
+        let scheme = scheme.filter(|scheme| !scheme.is_empty()).map(|scheme| {
+            let mut letters = scheme.chars();
+            letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+        });
+        Ok(Some(Self { name: header(path, name)?, scheme }))
+    }
+
+    fn with(&self, token: &str) -> Option<(HeaderName, HeaderValue)> {
+        let value = match &self.scheme {
+            Some(scheme) => HeaderValue::from_str(&format!("{scheme} {token}")),
+            None => HeaderValue::from_str(token),
+        };
+        Some((self.name.clone(), value.ok()?))
+    }
+}
+
+fn header(path: &str, name: &str) -> Result<HeaderName, Vec<Diagnostic>> {
+    HeaderName::from_bytes(name.trim().as_bytes())
+        .map_err(|_| vec![Diagnostic::error("invalid-value", path, format!("`{name}` cannot be a header's name"))])
+}
+
+/// Claims by the headers that carry them.
+type Claims = Vec<(String, HeaderName)>;
+
+fn claims(path: &str, claims: &[String], names: &[String]) -> Result<Claims, Vec<Diagnostic>> {
+    if claims.len() != names.len() {
+        let message = format!("{} names for {} claims: they are paired by their place", names.len(), claims.len());
+        return Err(vec![Diagnostic::error("invalid-value", path, message)]);
+    }
+    claims.iter().zip(names).map(|(claim, name)| Ok((claim.clone(), header(path, name)?))).collect()
+}
+
+/// The headers of a configuration.
+#[derive(Debug)]
+pub struct Passing {
+    token_up: Option<TokenHeader>,
+    token_down: Option<TokenHeader>,
+    up: Claims,
+    down: Claims,
+    groups: Vec<String>,
+}
+
+const GROUPS: HeaderName = HeaderName::from_static("x-authenticated-groups");
+
+impl Passing {
+    /// # Errors
+    /// When something cannot be a header's name.
+    pub fn new(config: &Config) -> Result<Self, Vec<Diagnostic>> {
+        let token = |path: &str, text: &Option<String>| TokenHeader::new(path, text.as_deref());
+        Ok(Self {
+            token_up: token("upstream_access_token_header", &config.upstream_access_token_header)?,
+            token_down: token("downstream_access_token_header", &config.downstream_access_token_header)?,
+            up: claims("upstream_headers_names", &config.upstream_headers_claims, &config.upstream_headers_names)?,
+            down: claims(
+                "downstream_headers_names",
+                &config.downstream_headers_claims,
+                &config.downstream_headers_names,
+            )?,
+            groups: config.authenticated_groups_claim.clone(),
+        })
+    }
+
+    /// Removes what a client may not send: also when nothing is put in its place.
+    pub fn guard(&self, state: &mut State) {
+        state.remove_headers.extend(self.up.iter().map(|(_, name)| name.clone()));
+        let token = self.token_up.as_ref().map(|header| &header.name).filter(|name| **name != AUTHORIZATION);
+        state.remove_headers.extend(token.cloned());
+    }
+
+    pub fn pass(&self, state: &mut State, claims: &Object<'_>, token: &str) {
+        state.set_headers.extend(self.token_up.as_ref().and_then(|header| header.with(token)));
+        state.response_headers.extend(self.token_down.as_ref().and_then(|header| header.with(token)));
+        let value = |claim: &str| find(claims, claim).and_then(header_value);
+        for (claim, name) in &self.up {
+            state.set_headers.extend(value(claim).map(|value| (name.clone(), value)));
+        }
+        for (claim, name) in &self.down {
+            state.response_headers.extend(value(claim).map(|value| (name.clone(), value)));
+        }
+        if let Some(groups) = claims.path(&self.groups) {
+            let names: Vec<&str> = match groups {
+                Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+                Value::String(text) => text.split(' ').collect(),
+                _ => Vec::new(),
+            };
+            if let Some(value) = HeaderValue::from_bytes(names.join(", ").as_bytes()).ok().filter(|_| !names.is_empty()) {
+                state.set_headers.push((GROUPS, value));
+            }
+        }
+    }
+}
+
+/// A claim by its name, or by its place written with dots.
+fn find<'c, 't>(claims: &'c Object<'t>, name: &str) -> Option<&'c Value<'t>> {
+    claims.get(name).or_else(|| {
+        let path: Vec<&str> = name.split('.').collect();
+        claims.path(&path)
+    })
+}
+
+/// Texts and numbers as they are, the rest as JSON in base64; what cannot be a header is left out.
+fn header_value(value: &Value<'_>) -> Option<HeaderValue> {
+    let text = match value {
+        Value::Null => return None,
+        Value::Array(_) | Value::Object(_) => STANDARD.encode(serde_json::to_string(value).ok()?),
+        scalar => super::claims::text(scalar)?,
+    };
+    HeaderValue::from_bytes(text.as_bytes()).ok()
+}
