@@ -389,13 +389,18 @@ impl Oidc {
         for endpoint in [&config.token_endpoint, &config.introspection_endpoint, &config.userinfo_endpoint] {
             put(endpoint.as_deref().unwrap_or_default());
         }
+        // What was learned over a connection that anyone could have answered on is not for those who ask for a proven one.
+        put(if self.provider.source.way.verify { "" } else { "unverified" });
         put(if config.introspection_check_active == Some(false) { "inactive" } else { "" });
         for list in [
             &config.scopes,
             &config.audience,
             &config.token_post_args_names,
             &config.token_post_args_values,
+            &config.introspection_post_args_names,
             &config.introspection_post_args_values,
+            &config.userinfo_query_args_names,
+            &config.userinfo_query_args_values,
         ] {
             put(&list.join("\n"));
         }

@@ -291,7 +291,9 @@ impl Provider {
         let (document, early, extra) = futures::join!(self.fetch_document(), early, extra);
 
         let mut fault = None;
-        let mut note = |found: Fault| drop(fault.get_or_insert(found));
+        let mut note = |found: Fault| {
+            fault.get_or_insert(found);
+        };
         let metadata = match document {
             Ok(metadata) => metadata,
             Err(found) => {
