@@ -1,0 +1,62 @@
+"""The command line of loadtest/run."""
+
+import argparse
+import pathlib
+import shutil
+import sys
+
+from . import machine, report
+from .compare import compare
+from .material import Material
+from .proxies import service
+from .scenarios import SCENARIOS, Bench, failing_softly
+
+WORK = pathlib.Path(__file__).resolve().parents[2] / "target/loadtest"
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="loadtest/run")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}, compare; all by default")
+    parser.add_argument("--quick", action="store_true", help="short runs: whether it works at all")
+    parser.add_argument("--seconds", type=int, help="length of a scenario (15; 5 with --quick)")
+    parser.add_argument("--rate", type=int, help="requests/s of the k6 scenarios (500; 200 with --quick)")
+    parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 1 with --quick)")
+    parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1 with --quick)")
+    arguments = parser.parse_args()
+    wanted = arguments.scenarios or [*SCENARIOS, "compare"]
+    unknown = [name for name in wanted if name not in SCENARIOS and name != "compare"]
+    if unknown:
+        parser.error(f"no such scenario: {', '.join(unknown)}")
+    choose = lambda given, usual, quick: given or (quick if arguments.quick else usual)
+
+    facts = machine.describe()
+    for name, value in facts.items():
+        say(f"{name}: {value}")
+    folder = WORK / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    material = Material(folder / "material")
+    results, rows = {}, []
+    with service(folder) as upstream:
+        bench = Bench(material, upstream, folder, choose(arguments.seconds, 15, 5), choose(arguments.rate, 500, 200))
+        for name in wanted:
+            say(f"\n{name}")
+            with failing_softly(results, name):
+                if name == "compare":
+                    rows = compare(material, upstream, folder, choose(arguments.measure, 3, 1), choose(arguments.reps, 5, 1), say)
+                    continue
+                results[name] = SCENARIOS[name](bench)
+            for fact in results[name]["facts"]:
+                say(f"  {fact}")
+            say("  passed" if results[name]["passed"] else "  FAILED")
+        if "compare" in results:
+            say("  FAILED\n  " + "\n  ".join(results["compare"]["facts"]))
+    say(f"\n{report.write(WORK / 'report', facts, results, rows)}")
+    sys.exit(0 if all(result["passed"] for result in results.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The service, the gateway, and the proxies beside it that do the same job."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+from .material import issuer
+from .processes import CPUS, LOAD, SUBJECT, Process, free_port, get
+
+HERE = pathlib.Path(__file__).resolve().parents[1]
+GATEWAY = os.environ.get("PORTCULLIS_BIN", str(HERE.parent / "target/release/portcullis"))
+
+NGINX = """
+{modules}
+worker_processes 1;
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log error;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  keepalive_requests 1000000000;
+  large_client_header_buffers 4 32k;
+  {http}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    {server}
+  }}
+}}
+"""
+
+NGINX_PROXY = """
+    location / {{
+      {check}
+      proxy_pass http://service;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }}
+"""
+
+HAPROXY = """
+global
+    nbthread 1
+    maxconn 4000
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+frontend clients
+    bind 127.0.0.1:{port} backlog 4096
+{check}
+    default_backend service
+backend service
+    server one 127.0.0.1:{service}
+"""
+
+HAPROXY_CHECK = """
+    http-request del-header x-consumer-username
+    http-request set-var(txn.token) http_auth_bearer
+    http-request deny deny_status 401 unless {{ var(txn.token) -m found }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_header_query('$.alg') -m str {algorithm} }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.iss') -m str {issuer} }}
+    http-request set-var(txn.exp) var(txn.token),jwt_payload_query('$.exp','int')
+    http-request set-var(txn.now) date()
+    http-request deny deny_status 401 unless {{ var(txn.exp),sub(txn.now) -m int gt 0 }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_verify("{algorithm}","{key}") -m int 1 }}
+    http-request set-header x-consumer-username %[var(txn.token),jwt_payload_query('$.sub')]
+"""
+
+
+class Proxy(Process):
+    """Something that listens on `port`; `path` is where an algorithm is served."""
+
+    def __init__(self, name, port, command, cpus, folder, env=None):
+        super().__init__(command, cpus, folder, env)
+        self.name, self.port = name, port
+
+    def url(self, path="/"):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def wait_until_up(self):
+        try:
+            self.wait_for(lambda: get(self.url("/open"))[0] in (200, 401), self.name)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+
+def nginx(name, folder, cpus, **parts):
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    file = folder / "nginx.conf"
+    file.write_text(NGINX.format(folder=folder, port=port, **{"modules": "", "http": "", **parts}))
+    return Proxy(name, port, ["nginx", "-p", str(folder), "-c", str(file), "-e", str(folder / "error.log")], cpus, folder)
+
+
+def service(folder):
+    """Answers 200 at once, whatever comes."""
+    return nginx("service", folder / "service", LOAD[-1:], server='location / { return 200 "ok\\n"; }').wait_until_up()
+
+
+def start_nginx(material, algorithm, service_port, folder):
+    http = f"upstream service {{ server 127.0.0.1:{service_port}; keepalive 512; keepalive_requests 1000000000; }}"
+    modules = check = ""
+    if algorithm != "none":
+        told = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr
+        where = re.search(r"--modules-path=(\S+)", told).group(1)
+        modules = f"load_module {where}/ndk_http_module.so;\nload_module {where}/ngx_http_lua_module.so;"
+        http += (
+            f'\n  lua_package_path "{HERE}/peers/?.lua;;";\n  init_by_lua_block {{ jwt = require "jwt"; jwt.init{{'
+            f'algorithm="{algorithm}", issuer="{issuer(algorithm)}", key="{material.key_file(algorithm)}"}} }}'
+        )
+        check = "access_by_lua_block { jwt.check() }"
+    return nginx("nginx", folder / "nginx", SUBJECT, modules=modules, http=http, server=NGINX_PROXY.format(check=check)).wait_until_up()
+
+
+def start_haproxy(material, algorithm, service_port, folder):
+    folder = folder / "haproxy"
+    folder.mkdir(parents=True, exist_ok=True)
+    check = ""
+    if algorithm != "none":
+        key = material.secret if algorithm == "HS256" else material.key_file(algorithm)
+        check = HAPROXY_CHECK.format(algorithm=algorithm, issuer=issuer(algorithm), key=key)
+    port = free_port()
+    (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, service=service_port, check=check))
+    return Proxy("haproxy", port, ["haproxy", "-W", "-f", str(folder / "haproxy.cfg")], SUBJECT, folder).wait_until_up()
+
+
+class Gateway(Proxy):
+    """The gateway with one declarative file, and its status listener."""
+
+    def __init__(self, text, folder, cpus=CPUS, threads="auto", name="kong.json"):
+        folder = folder / "gateway"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file, self.status = folder / name, free_port()
+        self.configure(text)
+        port = free_port()
+        # Settings of whoever runs this must not reach the gateway.
+        for name in [name for name in os.environ if name.startswith("PORTCULLIS_")]:
+            del os.environ[name]
+        super().__init__("portcullis", port, [GATEWAY, "run"], cpus, folder, {
+            "PORTCULLIS_PREFIX": str(folder),
+            "PORTCULLIS_DATABASE": "off",
+            "PORTCULLIS_DECLARATIVE_CONFIG": str(self.file),
+            "PORTCULLIS_PROXY_LISTEN": f"127.0.0.1:{port}",
+            "PORTCULLIS_ADMIN_LISTEN": "off",
+            "PORTCULLIS_STATUS_LISTEN": f"127.0.0.1:{self.status}",
+            "PORTCULLIS_PROXY_ACCESS_LOG": "off",
+            "PORTCULLIS_WORKER_THREADS": str(threads),
+        })
+
+    def configure(self, text):
+        """Replaces the declarative file at one stroke, as a reload may read it at any time."""
+        new = self.file.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.file)
+
+    def reload(self):
+        os.kill(self.pid, signal.SIGHUP)
+
+    def ready(self, seconds=60.0, step=0.02):
+        try:
+            self.wait_for(lambda: get(f"http://127.0.0.1:{self.status}/status/ready")[0] == 200, self.name, seconds, step)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def metric(self, series):
+        """The value of a series of /metrics; 0 when it is not there."""
+        for line in get(f"http://127.0.0.1:{self.status}/metrics")[1].splitlines():
+            if line.startswith(series + " "):
+                return float(line.rsplit(" ", 1)[1])
+        return 0.0
+
+    def reloads(self):
+        """Reloads that succeeded and that failed."""
+        name = 'portcullis_config_reload_total{{result="{}"}}'
+        return self.metric(name.format("success")), self.metric(name.format("failure"))

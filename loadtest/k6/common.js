@@ -1,0 +1,29 @@
+// What the scripts share. The runner passes BASE (the gateway's address), MATERIAL (a JSON file of tokens) and SUMMARY.
+import http from 'k6/http';
+import { check } from 'k6';
+import { SharedArray } from 'k6/data';
+
+export const BASE = __ENV.BASE;
+export const SECONDS = Number(__ENV.SECONDS || 10);
+export const RATE = Number(__ENV.RATE || 500);
+
+const material = new SharedArray('material', () => [JSON.parse(open(__ENV.MATERIAL))]);
+export const tokens = (kind) => material[0][kind];
+export const pick = (list) => list[Math.floor(Math.random() * list.length)];
+
+// One request, and whether its status is one of those that are due.
+export function call(path, token, due, tags) {
+  const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+  const answer = http.get(BASE + path, { headers, tags, responseCallback: http.expectedStatuses(...due) });
+  check(answer, { 'status is the one due': (r) => due.includes(r.status) }, tags);
+  return answer;
+}
+
+// A good token of a random algorithm on its route.
+export function good(tags) {
+  const algorithm = pick(['HS256', 'RS256', 'ES256', 'EdDSA']);
+  return call(`/${algorithm}`, pick(tokens(algorithm)), [200], tags);
+}
+
+export const summary = (data) => ({ [__ENV.SUMMARY]: JSON.stringify(data) });
+export const trend = ['min', 'med', 'p(95)', 'p(99)', 'p(99.9)', 'max'];
