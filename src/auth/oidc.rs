@@ -6,6 +6,7 @@
 //! fetched, and the decision is made again. Sessions and browser logins are not served.
 
 mod bearer;
+mod calls;
 mod claims;
 mod client;
 mod config;
@@ -13,7 +14,6 @@ mod decide;
 mod disk;
 mod flights;
 mod grant;
-mod calls;
 mod metrics;
 mod passing;
 mod present;
@@ -34,20 +34,20 @@ use reqwest::Url;
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
-pub use self::{
-    calls::Trust,
-    metrics::Collected,
-    registry::{Options, Registry},
-};
 use self::claims::{Rule, Times};
 use self::client::Client;
 use self::config::Config;
-use self::decide::{Have, Halt, Need};
+use self::decide::{Halt, Have, Need};
 use self::grant::Lives;
 use self::passing::Passing;
 use self::present::{Places, Sent};
 use self::provider::{PATIENCE, Provider, Source};
 use self::reply::Replies;
+pub use self::{
+    calls::Trust,
+    metrics::Collected,
+    registry::{Options, Registry},
+};
 use super::anonymous::Anonymous;
 use super::oauth2::TokenStore;
 use super::trace::NoTrace;
@@ -202,7 +202,9 @@ impl Oidc {
         state: &mut State,
     ) -> Result<(), Box<Rejection>> {
         match result {
-            Err(refused) if refused.status == http::StatusCode::FORBIDDEN && refused.reason != Reason::ConsumerUnknown => {
+            Err(refused)
+                if refused.status == http::StatusCode::FORBIDDEN && refused.reason != Reason::ConsumerUnknown =>
+            {
                 Err(refused)
             }
             settled => self.anonymous.settle(settled, request, state, &mut NoTrace),
@@ -287,7 +289,8 @@ fn source(config: &Config, options: &Options) -> Result<Source, Vec<Diagnostic>>
         true => None,
         false => Some(url("issuer", &format!("{}{WELL_KNOWN}", issuer.trim_end_matches('/')))?),
     };
-    let proxy = |url: &Option<String>, authorization: &Option<String>| url.clone().map(|url| (url, authorization.clone()));
+    let proxy =
+        |url: &Option<String>, authorization: &Option<String>| url.clone().map(|url| (url, authorization.clone()));
     let milliseconds = config.timeout.filter(|timeout| *timeout >= 1.0).unwrap_or(10_000.0).min(60_000.0);
     let cooldown = config.rediscovery_lifetime.filter(|seconds| *seconds >= 0.0).unwrap_or(30.0).min(86_400.0);
     let headers = config.discovery_headers_names.iter().zip(&config.discovery_headers_values);

@@ -21,9 +21,8 @@ const LOGGED: usize = 256;
 
 /// Headers of a token that was issued here.
 pub fn issued_headers(scope: Option<&str>, userid: Option<&str>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let header = |name: &HeaderName, value: Option<&str>| {
-        Some((name.clone(), HeaderValue::from_bytes(value?.as_bytes()).ok()?))
-    };
+    let header =
+        |name: &HeaderName, value: Option<&str>| Some((name.clone(), HeaderValue::from_bytes(value?.as_bytes()).ok()?));
     header(&X_AUTHENTICATED_SCOPE, scope).into_iter().chain(header(&X_AUTHENTICATED_USERID, userid))
 }
 
@@ -120,9 +119,7 @@ impl Oidc {
                 Some(_) => return Err(refused(Reason::KidUnknown)),
             };
             match keys.find(kid, jws.algorithm) {
-                Found::Key(key) => {
-                    self.lent.verified.verify(key, token.as_bytes(), jws.signing_input, jws.signature)
-                }
+                Found::Key(key) => self.lent.verified.verify(key, token.as_bytes(), jws.signing_input, jws.signature),
                 Found::OtherAlgorithm => return Err(refused(Reason::AlgKeyMismatch)),
                 Found::KidMissing => return Err(refused(Reason::KidMissing)),
                 Found::UnknownKid => return Err(self.keys_or(have, kid, Reason::KidUnknown)),

@@ -175,7 +175,11 @@ fn fault(error: &reqwest::Error) -> Fault {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    if std::ptr::addr_eq(cause, error) { Fault::Connection("the call failed".into()) } else { Fault::Connection(cause.to_string()) }
+    if std::ptr::addr_eq(cause, error) {
+        Fault::Connection("the call failed".into())
+    } else {
+        Fault::Connection(cause.to_string())
+    }
 }
 
 fn tls(verify: bool, trust: &Trust) -> Result<ClientConfig, String> {

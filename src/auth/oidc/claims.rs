@@ -135,7 +135,11 @@ mod tests {
             (&["a"], "{}", false),
             (&["a"], "null", false),
         ] {
-            assert_eq!(holds(&["scope"], required, &format!(r#"{{"scope":{claim}}}"#)), expected, "{required:?} {claim}");
+            assert_eq!(
+                holds(&["scope"], required, &format!(r#"{{"scope":{claim}}}"#)),
+                expected,
+                "{required:?} {claim}"
+            );
         }
         assert!(holds(&["realm_access", "roles"], &["admin"], r#"{"realm_access":{"roles":["admin"]}}"#));
         assert!(!holds(&["realm_access", "roles"], &["admin"], r#"{"roles":["admin"]}"#));

@@ -73,13 +73,18 @@ impl Client {
         };
         let secret = config.client_secret.first().filter(|secret| !secret.is_empty()).cloned();
         let named = [&config.token_endpoint_auth_method, &config.introspection_endpoint_auth_method];
-        let methods = || method.into_iter().chain(named.into_iter().flatten().filter_map(|name| Method::from_name(name)));
+        let methods =
+            || method.into_iter().chain(named.into_iter().flatten().filter_map(|name| Method::from_name(name)));
         if key.is_none() && methods().any(|method| method == Method::PrivateKeyJwt) {
             return Err(vec![Diagnostic::error("invalid-value", "client_jwk", "private_key_jwt needs a private key")]);
         }
         let needs = |method| matches!(method, Method::Basic | Method::Post | Method::SecretJwt);
         if secret.is_none() && methods().any(needs) {
-            return Err(vec![Diagnostic::error("invalid-value", "client_secret", "the client's method needs a secret")]);
+            return Err(vec![Diagnostic::error(
+                "invalid-value",
+                "client_secret",
+                "the client's method needs a secret",
+            )]);
         }
         Ok(Some(Self { id: id.clone(), secret, method, algorithm, key }))
     }
@@ -136,7 +141,8 @@ impl Client {
             }
             Method::SecretJwt => {
                 let algorithm = self.algorithm.filter(|algorithm| algorithm.is_hmac()).unwrap_or(Algorithm::Hs256);
-                let key = SigningKey::from_secret(algorithm, secret.as_bytes()).map_err(|_| "no secret to sign with")?;
+                let key =
+                    SigningKey::from_secret(algorithm, secret.as_bytes()).map_err(|_| "no secret to sign with")?;
                 self.assertion(&key, None, endpoint, now)?
             }
             Method::PrivateKeyJwt => {

@@ -258,7 +258,10 @@ pub fn weak(config: &Config, warnings: &mut Vec<Diagnostic>) {
         warn("verify_claims", "issuer and expiry are not verified");
     }
     if config.ssl_verify == Some(false) && config.issuer.starts_with("https:") {
-        warn("ssl_verify", "the provider's certificate is not verified: whoever is on the way to it can replace its keys");
+        warn(
+            "ssl_verify",
+            "the provider's certificate is not verified: whoever is on the way to it can replace its keys",
+        );
     }
     if config.audience_required.is_empty() {
         warn("audience_required", "not set: tokens that the issuer made for any other service are accepted");

@@ -6,12 +6,12 @@ use std::time::Instant as Started;
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::time::Instant;
 
+use super::Oidc;
 use super::client::{Client, Method};
 use super::flights::Key;
 use super::grant::{self, Granted};
 use super::present::{Ambiguous, Pair, Place, Sent};
 use super::remote::{self, Told};
-use super::Oidc;
 use crate::auth::oauth2::store::{Digest, Token};
 use crate::auth::{Reason, Rejection, Request, State, Verification};
 use crate::jose::Object;
@@ -32,9 +32,20 @@ impl From<Box<Rejection>> for Halt {
 pub enum Need {
     /// A refresh of the provider's keys, which somebody is at.
     Keys(super::provider::Waiting),
-    Grant { key: Key, call: Box<grant::Call>, refresh: Option<String> },
-    Introspection { key: Key, call: Box<remote::Call>, client: Client },
-    UserInfo { key: Key, call: Box<remote::Call> },
+    Grant {
+        key: Key,
+        call: Box<grant::Call>,
+        refresh: Option<String>,
+    },
+    Introspection {
+        key: Key,
+        call: Box<remote::Call>,
+        client: Client,
+    },
+    UserInfo {
+        key: Key,
+        call: Box<remote::Call>,
+    },
     Oauth2(Digest),
 }
 
@@ -98,13 +109,7 @@ impl Oidc {
     }
 
     /// A token of the request, by the methods that may take it.
-    fn token(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        have: &Have,
-        accepted: Accepted<'_>,
-    ) -> Result<(), Halt> {
+    fn token(&self, request: &Request<'_>, state: &mut State, have: &Have, accepted: Accepted<'_>) -> Result<(), Halt> {
         let token = accepted.token;
         if self.methods.bearer && (!self.methods.opaque() || looks_like_jws(token)) {
             return self.with_jwt(request, state, have, token, true, |state, jws| {
@@ -175,7 +180,9 @@ impl Oidc {
         let consumer = request.directory.consumer(credential.consumer.id);
         let consumer = consumer.ok_or_else(|| refused(Reason::ConsumerUnknown))?;
         let mut claims = serde_json::Map::new();
-        for (name, value) in [("scope", &row.scope), ("sub", &row.userid), ("client_id", &Some(credential.client_id.clone()))] {
+        for (name, value) in
+            [("scope", &row.scope), ("sub", &row.userid), ("client_id", &Some(credential.client_id.clone()))]
+        {
             claims.extend(value.as_deref().map(|value| (name.to_owned(), value.into())));
         }
         let text = serde_json::Value::Object(claims).to_string();
@@ -226,12 +233,12 @@ impl Oidc {
         }
         let misconfigured = || Halt::Refused(self.replies.unauthorized(Reason::Misconfigured, true));
         let client = self.client.clone().ok_or_else(misconfigured)?;
-        let mut call = self.remote(request, have, token, self.config.introspection_endpoint.as_deref(), |metadata| {
-            metadata.introspection_endpoint.as_deref()
-        })?;
+        let mut call =
+            self.remote(request, have, token, self.config.introspection_endpoint.as_deref(), |metadata| {
+                metadata.introspection_endpoint.as_deref()
+            })?;
         call.headers = pairs(&self.config.introspection_headers_names, &self.config.introspection_headers_values);
-        call.arguments =
-            pairs(&self.config.introspection_post_args_names, &self.config.introspection_post_args_values);
+        call.arguments = pairs(&self.config.introspection_post_args_names, &self.config.introspection_post_args_values);
         Err(Halt::Need(Need::Introspection { key, call, client }))
     }
 
@@ -464,4 +471,3 @@ fn looks_like_jws(token: &str) -> bool {
     let header = parts.next().and_then(|part| crate::jose::base64url::decode(part).ok());
     parts.count() == 2 && header.is_some_and(|header| Object::parse(&header).is_ok())
 }
-

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::client::{Client, Method};
 use super::calls::{self, Fault};
+use super::client::{Client, Method};
 use super::metrics::Series;
 use super::provider::Metadata;
 
@@ -58,7 +58,11 @@ impl Lives {
         let bounded = own.unwrap_or(self.default).max(self.least.unwrap_or(0.0)).min(self.most.unwrap_or(f64::MAX));
         // What has ended is never kept, whatever the least is.
         let seconds = own.map_or(bounded, |own| bounded.min(own));
-        if seconds.is_finite() && seconds > 0.0 { Duration::from_secs_f64(seconds.min(86_400.0)) } else { Duration::ZERO }
+        if seconds.is_finite() && seconds > 0.0 {
+            Duration::from_secs_f64(seconds.min(86_400.0))
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
@@ -128,8 +132,8 @@ impl Call {
             .prove(self.method, &self.metadata, endpoint, self.now, request, &mut form)
             .map_err(Fault::Content)?;
         let answer = calls::call(request.form(&form)).await?.successful()?;
-        let answer: Answer =
-            serde_json::from_slice(&answer.body).map_err(|_| Fault::Content("the token endpoint's answer has no token"))?;
+        let answer: Answer = serde_json::from_slice(&answer.body)
+            .map_err(|_| Fault::Content("the token endpoint's answer has no token"))?;
         if answer.access_token.is_empty() {
             return Err(Fault::Content("the token endpoint's answer has no token"));
         }

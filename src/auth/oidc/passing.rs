@@ -106,7 +106,8 @@ impl Passing {
                 Value::String(text) => text.split(' ').collect(),
                 _ => Vec::new(),
             };
-            if let Some(value) = HeaderValue::from_bytes(names.join(", ").as_bytes()).ok().filter(|_| !names.is_empty()) {
+            if let Some(value) = HeaderValue::from_bytes(names.join(", ").as_bytes()).ok().filter(|_| !names.is_empty())
+            {
                 state.set_headers.push((GROUPS, value));
             }
         }

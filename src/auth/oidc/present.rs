@@ -96,7 +96,10 @@ impl<'a> Sent<'a> {
                 let token = self.request.headers.get(name).map(|line| line.as_bytes().trim_ascii());
                 if let Some(token) = token.filter(|token| !token.is_empty()) {
                     // Kong takes it with the scheme, too.
-                    return Ok(Some((lossy(credentials(token, b"bearer").unwrap_or(token)), Place::Header(name.clone()))));
+                    return Ok(Some((
+                        lossy(credentials(token, b"bearer").unwrap_or(token)),
+                        Place::Header(name.clone()),
+                    )));
                 }
             }
         }
@@ -194,7 +197,8 @@ pub fn hide(request: &Request<'_>, state: &mut State, place: &Place, cookie: Opt
                     !pair.is_empty() && !cookie.is_some_and(|cookie| name.eq_ignore_ascii_case(cookie.as_bytes()))
                 })
                 .collect();
-            if let Some(value) = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|value| !value.is_empty()) {
+            if let Some(value) = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|value| !value.is_empty())
+            {
                 state.set_headers.push((COOKIE, value));
             }
         }

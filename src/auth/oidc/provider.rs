@@ -18,8 +18,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::disk::{Disk, Kept};
 use super::calls::{self, Fault, Http};
+use super::disk::{Disk, Kept};
 use super::metrics::Series;
 use crate::jose::{Algorithm, KeySet, Lookup, VerificationKey};
 
@@ -274,10 +274,7 @@ impl Provider {
     }
 
     /// Fetches all there is. Where only a part of it fails, the rest of `before` stands in for it.
-    async fn fetch(
-        &self,
-        before: Option<&Published>,
-    ) -> Result<(Published, Duration), (Fault, Option<Published>)> {
+    async fn fetch(&self, before: Option<&Published>) -> Result<(Published, Duration), (Fault, Option<Published>)> {
         let known = self.source.jwks.clone().or_else(|| {
             before.and_then(|before| before.metadata.jwks_uri.as_deref()).and_then(|uri| self.usable(uri).ok())
         });
@@ -298,10 +295,9 @@ impl Provider {
             Ok(metadata) => metadata,
             Err(found) => {
                 note(found);
-                before.map(|before| before.metadata.clone()).unwrap_or_else(|| Metadata {
-                    issuer: self.source.issuer.clone(),
-                    ..Metadata::default()
-                })
+                before
+                    .map(|before| before.metadata.clone())
+                    .unwrap_or_else(|| Metadata { issuer: self.source.issuer.clone(), ..Metadata::default() })
             }
         };
         // Only the document says which issuer's keys these would be.
@@ -357,7 +353,8 @@ impl Provider {
 
     /// A URL out of the discovery document, if it may be called.
     pub fn usable(&self, uri: &str) -> Result<Url, Fault> {
-        let url = Url::parse(uri).map_err(|_| Fault::Content("the discovery document names something that is no URL"))?;
+        let url =
+            Url::parse(uri).map_err(|_| Fault::Content("the discovery document names something that is no URL"))?;
         let local = self.source.discovery.as_ref().is_none_or(calls::is_loopback);
         let permitted = match calls::is_loopback(&url) {
             true => url.scheme() == "https" || local || self.source.plain,

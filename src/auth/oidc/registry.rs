@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::calls::{Http, Trust, Way};
 use super::disk::Disk;
 use super::flights::Flights;
 use super::grant::Granted;
-use super::calls::{Http, Trust, Way};
 use super::metrics::{Collected, Metrics};
 use super::provider::{Provider, Source};
 use super::remote::Told;

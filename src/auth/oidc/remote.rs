@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::calls::{self, Fault, Http};
 use super::client::{Client, Method};
 use super::grant::Lives;
-use super::calls::{self, Fault, Http};
 use super::metrics::Series;
 use super::provider::Metadata;
 use crate::jose::{Object, Value};
@@ -56,9 +56,8 @@ impl Call {
                 request = request.header(name, value);
             }
             let endpoint = self.endpoint.as_str();
-            let request = client
-                .prove(method, &self.metadata, endpoint, self.now, request, &mut form)
-                .map_err(Fault::Content)?;
+            let request =
+                client.prove(method, &self.metadata, endpoint, self.now, request, &mut form).map_err(Fault::Content)?;
             calls::call(request.form(&form)).await?.successful()
         }
         .await;
@@ -91,7 +90,8 @@ impl Call {
     ) -> (Told, Duration) {
         let label = outcome.as_ref().map_or_else(Fault::label, |_| "success");
         self.series.called(endpoint, label, started.elapsed());
-        let refused = (Told::Refused, self.lives.of(None).min(Duration::from_secs_f64(self.lives.negative.clamp(0.0, 3600.0))));
+        let refused =
+            (Told::Refused, self.lives.of(None).min(Duration::from_secs_f64(self.lives.negative.clamp(0.0, 3600.0))));
         let answer = match outcome {
             Ok(answer) => answer,
             // 401 from introspection is our own client's fault, not the token's.

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::State as Shared;
 use axum::http::{Response, Uri};
-use axum::body::{Body, Bytes};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
@@ -106,10 +106,11 @@ impl Idp {
     /// Good claims, changed.
     pub fn claims(&self, changes: Value) -> Map<String, Value> {
         let now = crate::auth::testing::NOW;
-        let mut claims = json!({ "iss": self.issuer, "sub": "alice-sub", "exp": now + 60, "iat": now, "scope": "openid a" })
-            .as_object()
-            .unwrap()
-            .clone();
+        let mut claims =
+            json!({ "iss": self.issuer, "sub": "alice-sub", "exp": now + 60, "iat": now, "scope": "openid a" })
+                .as_object()
+                .unwrap()
+                .clone();
         for (name, value) in changes.as_object().unwrap() {
             if value.is_null() {
                 claims.remove(name);

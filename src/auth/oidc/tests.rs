@@ -65,10 +65,18 @@ async fn every_refusal_beside_what_is_accepted() {
         ("issuers", idp.token(json!({ "iss": [idp.issuer] })), "401 issuer_unknown"),
         ("ID token", idp.token(json!({ "typ": "ID" })), "401 typ_mismatch"),
         ("refresh token", idp.token(json!({ "typ": "Refresh" })), "401 typ_mismatch"),
-        ("DPoP proof", idp.token_by(&idp.key, json!({ "kid": "one", "typ": "dpop+jwt" }), json!({})), "401 typ_mismatch"),
+        (
+            "DPoP proof",
+            idp.token_by(&idp.key, json!({ "kid": "one", "typ": "dpop+jwt" }), json!({})),
+            "401 typ_mismatch",
+        ),
         ("crit", idp.token_by(&idp.key, json!({ "kid": "one", "crit": ["x"] }), json!({})), "401 crit_unsupported"),
         ("another key", idp.token_by(&other, kid(), json!({})), "401 signature_invalid"),
-        ("key in the token", idp.token_by(&other, json!({ "kid": "one", "jwk": ed_jwk(&other, "one") }), json!({})), "401 signature_invalid"),
+        (
+            "key in the token",
+            idp.token_by(&other, json!({ "kid": "one", "jwk": ed_jwk(&other, "one") }), json!({})),
+            "401 signature_invalid",
+        ),
         ("HMAC with the public key", idp.token_by(&hmac, kid(), json!({})), "401 alg_not_allowed"),
         ("kid as a number", idp.token_by(&idp.key, json!({ "kid": 1 }), json!({})), "401 kid_unknown"),
         ("unknown kid", idp.token_by(&other, json!({ "kid": "two" }), json!({})), "401 kid_unknown"),
@@ -125,7 +133,8 @@ async fn tokens_are_found_in_their_places_only() {
 #[tokio::test]
 async fn rights_are_required_and_forbidden() {
     let idp = Idp::start().await;
-    let nested = json!({ "realm_access": { "roles": ["admin", "dev"] }, "groups": ["/staff"], "aud": ["api", "account"] });
+    let nested =
+        json!({ "realm_access": { "roles": ["admin", "dev"] }, "groups": ["/staff"], "aud": ["api", "account"] });
     for (config, expected) in [
         (json!({ "scopes_required": ["a"] }), "ok"),
         (json!({ "scopes_required": ["a b"] }), "403 scope"),
@@ -159,7 +168,10 @@ async fn claims_become_consumers() {
         let (plugin, sent) = (idp.plugin(config), get().bearer(&idp.token(claims)));
         async move {
             let (state, outcome) = send(&plugin, &sent).await;
-            outcome.map_or_else(|refused| format!("{} {}", refused.status.as_u16(), refused.reason.label()), |()| caller(&state))
+            outcome.map_or_else(
+                |refused| format!("{} {}", refused.status.as_u16(), refused.reason.label()),
+                |()| caller(&state),
+            )
         }
     };
     let by = |by: &[&str]| json!({ "consumer_claim": ["user", "name"], "consumer_by": by });
@@ -226,9 +238,7 @@ async fn a_new_key_is_fetched_once_and_a_withdrawn_one_dies() {
     let many = (0..20).map(|n| {
         let (plugin, new, two, idp) = (plugin.clone(), new.clone(), &two, &idp);
         let bad = idp.token_by(two, json!({ "kid": format!("bad{n}") }), json!({}));
-        async move {
-            (told(&plugin, &get().bearer(&new)).await, told(&plugin, &get().bearer(&bad)).await)
-        }
+        async move { (told(&plugin, &get().bearer(&new)).await, told(&plugin, &get().bearer(&bad)).await) }
     });
     for (good, bad) in futures::future::join_all(many).await {
         assert_eq!((good.as_str(), bad.as_str()), ("ok", "401 kid_unknown"));
@@ -275,7 +285,10 @@ async fn keys_survive_a_restart_while_the_provider_is_away() {
     assert_eq!(told(&plugin, &good).await, "ok");
     let file = loop {
         let named = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().path();
-        let found = std::fs::read_dir(folder.path()).unwrap().map(named).find(|path| path.extension().is_some_and(|e| e == "json"));
+        let found = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(named)
+            .find(|path| path.extension().is_some_and(|e| e == "json"));
         match found {
             Some(found) => break found,
             None => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -483,7 +496,16 @@ async fn what_is_not_served_is_refused_at_load() {
     ] {
         assert_eq!(paths(config.clone()), expected, "{config}");
     }
-    let every = json!(["authorization_code", "bearer", "client_credentials", "introspection", "kong_oauth2", "password",
-        "refresh_token", "session", "userinfo"]);
+    let every = json!([
+        "authorization_code",
+        "bearer",
+        "client_credentials",
+        "introspection",
+        "kong_oauth2",
+        "password",
+        "refresh_token",
+        "session",
+        "userinfo"
+    ]);
     assert_eq!(paths(json!({ "auth_methods": every, "audience_required": aud })), "auth_methods");
 }
