@@ -45,8 +45,7 @@ impl Registries {
 }
 
 /// Compiles one plugin entity; its configuration is complete and has passed its table. Adds what is to be warned of.
-type Compile =
-    fn(&entity::Plugin, &Registries, &mut Vec<Diagnostic>) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>>;
+type Compile = fn(&entity::Plugin, &Registries, &mut Vec<Diagnostic>) -> Result<Arc<dyn auth::Plugin>, Vec<Diagnostic>>;
 
 /// One supported plugin.
 #[derive(Debug)]

@@ -111,7 +111,9 @@ impl Stored {
                 format!("plugin '{}' not enabled; add it to the 'plugins' configuration property", plugin.name);
             return Err(Fault::field("name", message));
         };
-        let Err(faults) = registered.compile(&plugin, &self.feed.resources().registries, &mut Vec::new()) else { return Ok(()) };
+        let Err(faults) = registered.compile(&plugin, &self.feed.resources().registries, &mut Vec::new()) else {
+            return Ok(());
+        };
         let mut violations = crate::schema::Violations::default();
         for fault in faults.iter().filter(|fault| fault.is_error()) {
             let path = if fault.path.is_empty() { "config".to_owned() } else { format!("config.{}", fault.path) };

@@ -226,7 +226,7 @@ impl Oidc {
             match self.decide(request, &Sent::new(request), state, &have) {
                 Ok(()) => return Ok(()),
                 Err(Halt::Refused(refused)) => return Err(refused),
-                Err(Halt::Need(next)) => need = next,
+                Err(Halt::Need(next)) => need = *next,
             }
         }
         Err(self.replies.unauthorized(Reason::IdpError, true))
@@ -248,7 +248,7 @@ impl Plugin for Oidc {
             Err(Halt::Need(need)) => need,
         };
         Flow::Wait(Box::pin(async move {
-            let result = self.decide_later(request, state, need).await;
+            let result = self.decide_later(request, state, *need).await;
             self.settle(result, request, state)
         }))
     }

@@ -72,9 +72,11 @@ fn enclosed_by_secret(before: &str, line: &str) -> bool {
         }
         let content = content.trim_start_matches(['-', ' ']);
         if let Some((key, value)) = content.split_once(':')
-            && is_secret(key.trim().trim_matches(['"', '\''])) && opens(value) {
-                return true;
-            }
+            && is_secret(key.trim().trim_matches(['"', '\'']))
+            && opens(value)
+        {
+            return true;
+        }
         indent = indent_of(earlier);
         list = earlier.trim_start().starts_with('-');
         if indent == 0 {

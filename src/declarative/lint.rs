@@ -47,6 +47,7 @@ struct Linter<'d> {
 }
 
 impl Linter<'_> {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of what is said")]
     fn say(&mut self, kind: Kind, id: Uuid, name: &str, field: &str, code: &'static str, message: String, help: &str) {
         let dot = if field.is_empty() { "" } else { "." };
         let path = format!("{}[{name}]{dot}{field}", kind.collection());
@@ -97,18 +98,16 @@ impl Linter<'_> {
                     );
                 }
             }
-            "key-auth"
-                if is("key_in_query") == Some(true) => {
-                    let message =
-                        "keys are accepted from the query, which logs, histories and referrers keep".to_owned();
-                    self.say_plugin(
-                        plugin,
-                        "config.key_in_query",
-                        "token-in-query",
-                        message,
-                        "set key_in_query: false unless clients need it",
-                    );
-                }
+            "key-auth" if is("key_in_query") == Some(true) => {
+                let message = "keys are accepted from the query, which logs, histories and referrers keep".to_owned();
+                self.say_plugin(
+                    plugin,
+                    "config.key_in_query",
+                    "token-in-query",
+                    message,
+                    "set key_in_query: false unless clients need it",
+                );
+            }
             "openid-connect" => {
                 if is("verify_claims") == Some(false) {
                     let message = "'exp' and the other standard claims are not verified".to_owned();

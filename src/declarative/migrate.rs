@@ -9,11 +9,7 @@ pub fn path(path: &str) -> String {
 /// RFC 3986 6.2.2: unreserved characters decoded, other escapes in upper case, dot segments and empty segments removed.
 fn prefix(path: &str) -> String {
     let decoded = replace_triplets(path, |byte, triplet| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            vec![byte]
-        } else {
-            triplet.to_ascii_uppercase()
-        }
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { vec![byte] } else { triplet.to_ascii_uppercase() }
     });
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split('/') {
@@ -39,9 +35,7 @@ fn prefix(path: &str) -> String {
 /// Escapes of unreserved characters are decoded, and escaped for the regex where they mean something in one.
 fn regex(path: &str) -> String {
     replace_triplets(path, |byte, triplet| match byte {
-        b'!' | b'#'..=b',' | b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'[' | b']' => {
-            triplet.to_ascii_uppercase()
-        }
+        b'!' | b'#'..=b',' | b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'[' | b']' => triplet.to_ascii_uppercase(),
         b'.' | b'^' | b'-' | b'{' | b'}' | b'\\' | b'|' => vec![b'\\', byte],
         byte => vec![byte],
     })

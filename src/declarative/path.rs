@@ -78,17 +78,17 @@ pub enum At<'a> {
 }
 
 impl At<'_> {
-    pub fn to_path(&self) -> Path {
+    pub fn to_path(self) -> Path {
         match self {
-            Self::Path(path) => (*path).clone(),
+            Self::Path(path) => path.clone(),
             Self::Key(up, key) => {
                 let mut path = up.to_path();
-                path.steps.push((*key).into());
+                path.steps.push(key.into());
                 path
             }
             Self::Index(up, index) => {
                 let mut path = up.to_path();
-                path.steps.push(Step::Index(*index));
+                path.steps.push(Step::Index(index));
                 path
             }
         }

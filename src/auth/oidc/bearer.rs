@@ -140,7 +140,7 @@ impl Oidc {
         if have.keys < 2
             && let Some(waiting) = self.provider.ask(kid)
         {
-            return Halt::Need(Need::Keys(waiting));
+            return Halt::Need(Box::new(Need::Keys(waiting)));
         }
         if reason == Reason::KidUnknown {
             self.provider.note_unknown(kid, have.keys > 0);

@@ -19,7 +19,7 @@ use crate::jose::Object;
 /// Why a decision is not an acceptance.
 pub enum Halt {
     Refused(Box<Rejection>),
-    Need(Need),
+    Need(Box<Need>),
 }
 
 impl From<Box<Rejection>> for Halt {
@@ -124,7 +124,9 @@ impl Oidc {
             let row = match &have.oauth2 {
                 Some(row) => row.clone(),
                 None => match self.lent.tokens.lookup(&digest) {
-                    None if self.lent.tokens.may_know_more(&digest) => return Err(Halt::Need(Need::Oauth2(digest))),
+                    None if self.lent.tokens.may_know_more(&digest) => {
+                        return Err(Halt::Need(Box::new(Need::Oauth2(digest))));
+                    }
                     row => row,
                 },
             };
@@ -239,7 +241,7 @@ impl Oidc {
             })?;
         call.headers = pairs(&self.config.introspection_headers_names, &self.config.introspection_headers_values);
         call.arguments = pairs(&self.config.introspection_post_args_names, &self.config.introspection_post_args_values);
-        Err(Halt::Need(Need::Introspection { key, call, client }))
+        Err(Halt::Need(Box::new(Need::Introspection { key, call, client })))
     }
 
     fn ask_user_info(&self, request: &Request<'_>, have: &Have, token: &str) -> Result<Told, Halt> {
@@ -254,7 +256,7 @@ impl Oidc {
         })?;
         call.headers = pairs(&self.config.userinfo_headers_names, &self.config.userinfo_headers_values);
         call.arguments = pairs(&self.config.userinfo_query_args_names, &self.config.userinfo_query_args_values);
-        Err(Halt::Need(Need::UserInfo { key, call }))
+        Err(Halt::Need(Box::new(Need::UserInfo { key, call })))
     }
 
     /// An endpoint: the configured one, or the one that the provider names.
@@ -331,7 +333,7 @@ impl Oidc {
                         }
                         _ => None,
                     };
-                    return Err(Halt::Need(Need::Grant { key, call, refresh }));
+                    return Err(Halt::Need(Box::new(Need::Grant { key, call, refresh })));
                 }
             },
         };

@@ -73,6 +73,7 @@ impl Replies {
             .header(WWW_AUTHENTICATE, self.insufficient.clone())
     }
 
+    #[expect(clippy::ptr_arg, reason = "a static text is given on without a copy")]
     fn text(&self, message: &Cow<'static, str>, reason: Reason) -> Cow<'static, str> {
         if self.display { format!("{message} ({})", reason.label()).into() } else { message.clone() }
     }

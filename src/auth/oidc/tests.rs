@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::registry::Registry;
 use super::testing::*;
-use crate::auth::oauth2::TokenStore;
 use crate::auth::oauth2::store::{Digest, Token};
 use crate::auth::testing::{NOW, Sent, caller, directory, get, shown};
 use crate::auth::{Flow, Plugin, State};
@@ -88,7 +87,8 @@ async fn every_refusal_beside_what_is_accepted() {
         assert_eq!(told(&plugin, &get().bearer(&token)).await, expected, "{name}");
     }
     let host = r#"www-authenticate: Bearer realm="127.0.0.1""#;
-    let refused = |sent: Sent| async { shown(&send(&plugin, &sent).await.1.unwrap_err()) };
+    let plugin = &plugin;
+    let refused = |sent: Sent| async move { shown(&send(plugin, &sent).await.1.unwrap_err()) };
     assert_eq!(refused(get()).await, format!("401 {{Unauthorized}} {host}"));
     assert_eq!(refused(get().bearer("abc")).await, format!(r#"401 {{Unauthorized}} {host}, error="invalid_token""#));
 }

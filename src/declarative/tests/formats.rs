@@ -189,7 +189,7 @@ fn client_secrets_are_hashed_unless_told_not_to() {
         let loaded = load3(&format!(
             "{transform}\nconsumers: [{{username: u, oauth2_credentials: [{{name: a, client_secret: plain, hash_secret: true}}]}}]"
         ));
-        
+
         loaded.dataset.oauth2_credentials.iter().next().unwrap().client_secret.to_string()
     };
     assert_ne!(secret(""), "plain");
