@@ -7,8 +7,12 @@ export const BASE = __ENV.BASE;
 export const SECONDS = Number(__ENV.SECONDS || 10);
 export const RATE = Number(__ENV.RATE || 500);
 
-const material = new SharedArray('material', () => [JSON.parse(open(__ENV.MATERIAL))]);
-export const tokens = (kind) => material[0][kind];
+// An array for each kind: k6 copies an element whenever it is read, so elements must be small.
+const material = {};
+for (const kind of ['HS256', 'RS256', 'ES256', 'EdDSA', 'expired', 'garbage']) {
+  material[kind] = new SharedArray(kind, () => JSON.parse(open(__ENV.MATERIAL))[kind]);
+}
+export const tokens = (kind) => material[kind];
 export const pick = (list) => list[Math.floor(Math.random() * list.length)];
 
 // One request, and whether its status is one of those that are due.
