@@ -149,8 +149,9 @@ fn bind(settings: &Settings, workers: usize, inherited: &mut Inherited) -> Resul
     ];
     let (mut bound, mut faults) = (Vec::new(), Vec::new());
     for (role, listens) in roles {
-        for listen in listens {
-            match open(role, listen, if role == Role::Proxy { workers } else { 1 }, inherited) {
+        for (index, listen) in listens.iter().enumerate() {
+            let nth = listens.iter().take(index).filter(|before| before.address == listen.address).count();
+            match open(role, listen, nth, if role == Role::Proxy { workers } else { 1 }, inherited) {
                 Ok(sockets) => bound.push(sockets),
                 Err(fault) => faults.push(fault),
             }
@@ -353,7 +354,7 @@ impl Process {
         admin: &axum::Router,
         stopping: &watch::Receiver<bool>,
     ) -> Result<(), Failure> {
-        let Bound { role, listen, listeners, local } = bound;
+        let Bound { role, listen, listeners, local, .. } = bound;
         tracing::info!("{} listens on {}", role.name(), Listen { address: local, ..listen.clone() });
         let fault =
             |error: &dyn std::fmt::Display| vec![format!("{} ({}_listen): {error}", listen.address, role.name())];

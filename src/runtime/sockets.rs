@@ -58,6 +58,8 @@ impl Role {
 pub struct Bound {
     pub role: Role,
     pub listen: Listen,
+    /// Which of the items with this address it is: port 0 may stand in a setting several times.
+    nth: usize,
     pub listeners: Vec<Listener>,
     /// Where it really listens: with the port that the system picked.
     pub local: Address,
@@ -66,12 +68,15 @@ pub struct Bound {
 impl Bound {
     /// By what a successor process recognises the sockets: the setting, not the port behind a 0.
     pub fn key(&self) -> String {
-        key(self.role, &self.listen)
+        key(self.role, &self.listen, self.nth)
     }
 }
 
-fn key(role: Role, listen: &Listen) -> String {
-    format!("{} {}", role.name(), listen.address)
+fn key(role: Role, listen: &Listen, nth: usize) -> String {
+    match nth {
+        0 => format!("{} {}", role.name(), listen.address),
+        _ => format!("{} {} #{nth}", role.name(), listen.address),
+    }
 }
 
 /// Sockets that another process opened: systemd, or the process before this one.
@@ -101,8 +106,8 @@ impl Inherited {
         Self { keyed: Vec::new(), activated }
     }
 
-    fn take(&mut self, role: Role, listen: &Listen) -> Vec<Listener> {
-        let wanted = key(role, listen);
+    fn take(&mut self, role: Role, listen: &Listen, nth: usize) -> Vec<Listener> {
+        let wanted = key(role, listen, nth);
         let mut found = Vec::new();
         for (name, fd) in std::mem::take(&mut self.keyed) {
             if name != wanted {
@@ -134,13 +139,20 @@ fn local_address(listener: &Listener) -> Option<Address> {
     }
 }
 
-/// Takes over or binds the sockets of one listen item; with `reuseport`, `workers` of them.
+/// Takes over or binds the sockets of one listen item; with `reuseport`, `workers` of them. `nth` counts the items before it in its
+/// setting that have the same address.
 ///
 /// # Errors
 /// A message that names the address and says what is wrong.
-pub fn open(role: Role, listen: &Listen, workers: usize, inherited: &mut Inherited) -> Result<Bound, String> {
+pub fn open(
+    role: Role,
+    listen: &Listen,
+    nth: usize,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<Bound, String> {
     let fail = |error: io::Error| describe(role, listen, &error);
-    let mut listeners = inherited.take(role, listen);
+    let mut listeners = inherited.take(role, listen, nth);
     if listeners.is_empty() {
         let count = if listen.reuseport { workers.max(1) } else { 1 };
         let mut listen = listen.clone();
@@ -161,7 +173,7 @@ pub fn open(role: Role, listen: &Listen, workers: usize, inherited: &mut Inherit
         .map_err(fail)?;
     }
     let local = listeners.first().and_then(local_address).unwrap_or_else(|| listen.address.clone());
-    Ok(Bound { role, listen: listen.clone(), listeners, local })
+    Ok(Bound { role, listen: listen.clone(), nth, listeners, local })
 }
 
 fn describe(role: Role, listen: &Listen, error: &io::Error) -> String {
@@ -231,16 +243,16 @@ mod tests {
     #[test]
     fn a_port_in_use_is_said_and_a_free_one_is_told() {
         let none = &mut Inherited::default();
-        let first = open(Role::Proxy, &one("127.0.0.1:0"), 1, none).unwrap();
+        let first = open(Role::Proxy, &one("127.0.0.1:0"), 0, 1, none).unwrap();
         let Address::Tcp(local) = first.local else { panic!("not TCP") };
         assert_ne!(local.port(), 0);
-        let said = open(Role::Proxy, &one(&local.to_string()), 1, none).unwrap_err();
+        let said = open(Role::Proxy, &one(&local.to_string()), 0, 1, none).unwrap_err();
         assert!(said.contains("in use") && said.contains("proxy_listen"), "{said}");
     }
 
     #[test]
     fn reuseport_makes_a_socket_for_each_worker_on_one_port() {
-        let bound = open(Role::Proxy, &one("127.0.0.1:0 reuseport"), 3, &mut Inherited::default()).unwrap();
+        let bound = open(Role::Proxy, &one("127.0.0.1:0 reuseport"), 0, 3, &mut Inherited::default()).unwrap();
         let locals: Vec<_> = bound.listeners.iter().filter_map(local_address).collect();
         assert_eq!(locals.len(), 3);
         assert!(locals.iter().all(|local| *local == bound.local));
@@ -251,27 +263,27 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let listen = one(&format!("unix:{}", path.display()));
-        let first = open(Role::Admin, &listen, 1, &mut Inherited::default()).unwrap();
-        assert!(open(Role::Admin, &listen, 1, &mut Inherited::default()).is_err());
+        let first = open(Role::Admin, &listen, 0, 1, &mut Inherited::default()).unwrap();
+        assert!(open(Role::Admin, &listen, 0, 1, &mut Inherited::default()).is_err());
         drop(first);
-        let second = open(Role::Admin, &listen, 1, &mut Inherited::default()).unwrap();
+        let second = open(Role::Admin, &listen, 0, 1, &mut Inherited::default()).unwrap();
         assert_eq!(second.local, listen.address);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "precious").unwrap();
-        assert!(open(Role::Admin, &listen, 1, &mut Inherited::default()).is_err());
+        assert!(open(Role::Admin, &listen, 0, 1, &mut Inherited::default()).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[test]
     fn inherited_sockets_are_recognised_by_their_setting() {
         let listen = one("127.0.0.1:0");
-        let bound = open(Role::Proxy, &listen, 1, &mut Inherited::default()).unwrap();
+        let bound = open(Role::Proxy, &listen, 0, 1, &mut Inherited::default()).unwrap();
         let fd = bound.listeners[0].as_fd().try_clone_to_owned().unwrap();
         let other = bound.listeners[0].as_fd().try_clone_to_owned().unwrap();
         let keyed = vec![(bound.key(), fd), ("proxy 127.0.0.1:1".to_owned(), other)];
         let mut inherited = Inherited { keyed, ..Inherited::default() };
-        let taken = open(Role::Proxy, &listen, 1, &mut inherited).unwrap();
+        let taken = open(Role::Proxy, &listen, 0, 1, &mut inherited).unwrap();
         assert_eq!(taken.local, bound.local);
         assert_eq!(inherited.left(), ["proxy 127.0.0.1:1"]);
     }

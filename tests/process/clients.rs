@@ -7,7 +7,8 @@ use crate::support::{Place, connect, eventually, get, read_answer};
 
 #[test]
 fn a_dribbled_header_is_cut_and_others_are_served_beside_it() {
-    let gateway = Place::new(&[("CLIENT_HEADER_TIMEOUT", "1s")]).start();
+    let place = Place::new(&[("CLIENT_HEADER_TIMEOUT", "1s")]);
+    let gateway = place.start();
     let mut slow: Vec<_> = (0..20).map(|_| connect(gateway.proxy())).collect();
     // The second of them after a first, complete request: later requests are held to it as well.
     write!(slow[1], "GET /marker HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -38,7 +39,8 @@ fn a_dribbled_header_is_cut_and_others_are_served_beside_it() {
 
 #[test]
 fn a_client_that_is_cut_is_told_408() {
-    let gateway = Place::new(&[("CLIENT_HEADER_TIMEOUT", "500ms")]).start();
+    let place = Place::new(&[("CLIENT_HEADER_TIMEOUT", "500ms")]);
+    let gateway = place.start();
     let mut silent = connect(gateway.proxy());
     let mut told = String::new();
     silent.read_to_string(&mut told).unwrap();
@@ -57,7 +59,8 @@ fn connections_are_capped_in_all_and_for_each_client() {
         ([("MAX_CONNECTIONS", "3"), ("MAX_CONNECTIONS_PER_CLIENT", "0")], "connections"),
         ([("MAX_CONNECTIONS", "0"), ("MAX_CONNECTIONS_PER_CLIENT", "3")], "client_connections"),
     ] {
-        let gateway = Place::new(&settings).start();
+        let place = Place::new(&settings);
+        let gateway = place.start();
         let mut connections: Vec<_> = (0..3).map(|_| connect(gateway.proxy())).collect();
         for stream in &mut connections {
             assert!(served(stream));
@@ -74,14 +77,16 @@ fn connections_are_capped_in_all_and_for_each_client() {
 
 #[test]
 fn trusted_balancers_are_exempt_from_the_cap_for_clients() {
-    let gateway = Place::new(&[("MAX_CONNECTIONS_PER_CLIENT", "1"), ("TRUSTED_IPS", "127.0.0.1")]).start();
+    let place = Place::new(&[("MAX_CONNECTIONS_PER_CLIENT", "1"), ("TRUSTED_IPS", "127.0.0.1")]);
+    let gateway = place.start();
     let mut connections: Vec<_> = (0..5).map(|_| connect(gateway.proxy())).collect();
     assert!(connections.iter_mut().all(served));
 }
 
 #[test]
 fn the_proxy_protocol_tells_the_client_and_is_required_where_it_is_set() {
-    let gateway = Place::new(&[("PROXY_LISTEN", "127.0.0.1:0 proxy_protocol")]).start();
+    let place = Place::new(&[("PROXY_LISTEN", "127.0.0.1:0 proxy_protocol")]);
+    let gateway = place.start();
     let ask = |header: &[u8]| {
         let mut stream = connect(gateway.proxy());
         stream.write_all(header).unwrap();
@@ -101,7 +106,7 @@ fn the_proxy_protocol_tells_the_client_and_is_required_where_it_is_set() {
 fn it_serves_again_after_running_out_of_descriptors() {
     let place = Place::new(&[("MAX_CONNECTIONS", "0"), ("MAX_CONNECTIONS_PER_CLIENT", "0")]);
     let direct = place.command(&["run"], "error.log");
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = std::process::Command::new("bash");
     shell.args(["-c", "ulimit -n 64; exec \"$0\" run"]).arg(direct.get_program()).current_dir(place.directory.path());
     for (name, value) in direct.get_envs() {
         match value {

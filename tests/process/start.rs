@@ -48,7 +48,8 @@ fn a_configuration_that_cannot_be_served_ends_it_with_every_reason_and_its_line(
 
 #[test]
 fn it_is_ready_when_status_says_so_and_counts_what_it_serves() {
-    let gateway = Place::new(&[]).start();
+    let place = Place::new(&[]);
+    let gateway = place.start();
     assert_eq!(gateway.status("/status/ready"), (200, r#"{"message":"ready"}"#.into()));
     assert_eq!(gateway.status("/livez").0, 200);
     assert!(gateway.marker().contains("one"));
@@ -71,7 +72,7 @@ fn systemd_passes_sockets() {
     let place = Place::new(&[("PROXY_LISTEN", &address.to_string())]);
     let direct = place.command(&["run"], "error.log");
     let script = format!("exec env LISTEN_FDS=1 LISTEN_PID=$$ \"$0\" run 3<&{}", listener.as_raw_fd());
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = std::process::Command::new("bash");
     shell.args(["-c", &script]).arg(direct.get_program()).current_dir(place.directory.path());
     for (name, value) in direct.get_envs() {
         match value {
