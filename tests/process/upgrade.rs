@@ -31,7 +31,6 @@ fn load(proxy: std::net::SocketAddr, stop: &AtomicBool, served: &AtomicU32, kept
 }
 
 #[test]
-#[ignore = "a second listen on port 0 gets another port after a hand-over; tests/e2e/test_upgrade.py covers fixed ports"]
 fn no_request_is_lost_when_a_new_process_takes_over() {
     let place = Place::new(&[("PROXY_LISTEN", "127.0.0.1:0, 127.0.0.1:0 reuseport")]);
     let mut current = place.start();
@@ -95,7 +94,6 @@ fn a_new_process_that_dies_leaves_the_old_one_serving() {
 }
 
 #[test]
-#[ignore = "the log does not say it; being looked into"]
 fn quit_without_a_new_process_finishes() {
     let place = Place::new(&[]);
     let mut gateway = place.start();
