@@ -107,8 +107,8 @@ pub fn load_files(paths: &[PathBuf], options: &Options) -> Result<Loaded, Refuse
 ///
 /// # Errors
 /// Every fault of it.
-pub fn load_text(name: &str, text: &str, options: &Options) -> Result<Loaded, Refused> {
-    match Source::new(name, text.to_owned(), Format::Either, options) {
+pub fn load_text(name: &str, text: impl Into<String>, options: &Options) -> Result<Loaded, Refused> {
+    match Source::new(name, text.into(), Format::Either, options) {
         Ok(source) => load::load(vec![source], options),
         Err((_, faults)) => {
             let error = faults.first().map_or_else(String::new, |fault| fault.message.clone());

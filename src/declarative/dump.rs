@@ -68,13 +68,19 @@ pub fn export(dataset: &Dataset) -> String {
     yaml
 }
 
+/// An entry on its way into its parent.
+struct Child {
+    kind: Kind,
+    entry: Map<String, Value>,
+}
+
 struct Exporter<'d> {
     dataset: &'d Dataset,
     ids: Ids,
     /// Names by which entities are referred to.
     names: HashMap<Uuid, String>,
     /// Entries to be nested, by parent.
-    nested: HashMap<Uuid, Vec<(Kind, Map<String, Value>)>>,
+    nested: HashMap<Uuid, Vec<Child>>,
     /// Entries without one parent.
     flat: HashMap<Kind, Vec<Map<String, Value>>>,
 }
@@ -112,7 +118,7 @@ impl<'d> Exporter<'d> {
                 [field] => {
                     let parent =
                         entry.shift_remove(*field).and_then(|parent| Uuid::try_parse(parent.get("id")?.as_str()?).ok());
-                    self.nested.entry(parent.unwrap_or_default()).or_default().push((kind, entry));
+                    self.nested.entry(parent.unwrap_or_default()).or_default().push(Child { kind, entry });
                 }
                 _ => {
                     for field in parents {
@@ -137,15 +143,12 @@ impl<'d> Exporter<'d> {
         if !follows {
             entry.shift_insert(0, "id".to_owned(), id.to_string().into());
         }
-        {
-            let field = "client_certificate";
-            flat_reference(&mut entry, field, |id| Some(id.to_owned()));
-        }
+        flat_reference(&mut entry, "client_certificate", |id| Some(id.to_owned()));
         let children = self.nested.remove(&id).unwrap_or_default();
-        let kinds: BTreeSet<Kind> = children.iter().map(|(kind, _)| *kind).collect();
+        let kinds: BTreeSet<Kind> = children.iter().map(|child| child.kind).collect();
         for kind in kinds {
             let list =
-                children.iter().filter(|(child, _)| *child == kind).map(|(_, child)| Value::Object(child.clone()));
+                children.iter().filter(|child| child.kind == kind).map(|child| Value::Object(child.entry.clone()));
             entry.insert(kind.collection().to_owned(), list.collect());
         }
         entry

@@ -3,8 +3,6 @@
 //! Works on the text alone, so that it can be used for files that do not parse: a value is masked when its key, on the same
 //! line or on the lines that enclose it, names a secret.
 
-use std::ops::Range;
-
 /// What stands in place of a secret.
 const MASK: &str = "•••";
 /// Longest excerpt, in characters; longer lines are shown around the column.
@@ -47,7 +45,7 @@ pub fn line(text: &str, start: usize, at: usize, secret: bool) -> Option<String>
             ..memchr::memchr(b'\n', part.as_bytes().get(..LONG).unwrap_or(part.as_bytes())).unwrap_or(part.len()),
         )?;
         // A masked value reaches to the end of the part, if it does not end in it.
-        let part = &part[..part.char_indices().nth(2 * WIDTH).map_or(part.len(), |(end, _)| end)];
+        let part = part.char_indices().nth(2 * WIDTH).and_then(|(end, _)| part.get(..end)).unwrap_or(part);
         let masked = if secret { MASK.to_owned() } else { mask_keyed(part) };
         return Some(format!("…{}", window(&masked, 0)));
     };
@@ -99,33 +97,30 @@ fn mask_keyed(line: &str) -> String {
     let mut output = String::with_capacity(line.len());
     let mut rest = line;
     let mut flow = false;
-    while let Some(value) = next_secret(rest, flow) {
-        output.push_str(&rest[..value.start]);
+    while let Some((before, after)) = around_secret(rest, flow) {
+        output.push_str(before);
         output.push_str(MASK);
-        flow |= rest[..value.start].contains(['{', '[']);
-        rest = &rest[value.end..];
+        flow |= before.contains(['{', '[']);
+        rest = after;
     }
     output.push_str(rest);
     output
 }
 
-/// Where the value of the next secret key on the line is.
-fn next_secret(text: &str, flow: bool) -> Option<Range<usize>> {
+/// What stands before and after the value of the next secret key on the line.
+fn around_secret(text: &str, flow: bool) -> Option<(&str, &str)> {
     for (colon, _) in text.match_indices(':') {
-        let before = text[..colon].trim_end();
-        let name = before.trim_end_matches(['"', '\'']);
-        let name_start = name
-            .rfind(|char: char| !(char.is_ascii_alphanumeric() || char == '_' || char == '-'))
-            .map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
-        if !is_secret(&name[name_start..]) {
+        let (before, after) = text.split_at_checked(colon)?;
+        let name = before.trim_end().trim_end_matches(['"', '\'']);
+        let name = name.rsplit(|char: char| !(char.is_ascii_alphanumeric() || char == '_' || char == '-')).next();
+        if !name.is_some_and(is_secret) {
             continue;
         }
-        let after = &text[colon + 1..];
-        let value_start = colon + 1 + (after.len() - after.trim_start().len());
-        let value = &text[value_start..];
-        let length = value_length(value, flow || text[..colon].contains(['{', '[']));
+        let value = after.strip_prefix(':').unwrap_or(after).trim_start();
+        let length = value_length(value, flow || before.contains(['{', '[']));
         if length > 0 && !value.starts_with(['|', '>']) {
-            return Some(value_start..value_start + length);
+            let start = text.len() - value.len();
+            return Some((text.get(..start)?, value.get(length..)?));
         }
     }
     None
@@ -153,7 +148,7 @@ fn value_length(value: &str, flow: bool) -> usize {
             // A plain scalar.
             _ if depth == 0 => {
                 let end = if flow { value.find([',', '}', ']']) } else { None };
-                return value[..end.unwrap_or(value.len())].trim_end().len();
+                return end.and_then(|end| value.get(..end)).unwrap_or(value).trim_end().len();
             }
             _ => {}
         }
@@ -168,16 +163,12 @@ fn value_length(value: &str, flow: bool) -> usize {
 fn mask_all(line: &str) -> String {
     let content = line.trim_start_matches([' ', '\t', '-']);
     let (lead, content) = line.split_at(line.len() - content.len());
-    let key = content
-        .find(':')
-        .filter(|&colon| content[..colon].chars().all(|char| char.is_ascii_alphanumeric() || "_-\"'".contains(char)));
-    match key {
-        Some(colon) => {
-            let (key, value) = content.split_at(colon + 1);
-            if value.trim().is_empty() { line.into() } else { format!("{lead}{key} {MASK}") }
-        }
-        None if content.trim().trim_matches(['[', ']', '{', '}', ',']).is_empty() => line.into(),
-        None => format!("{lead}{MASK}"),
+    let is_key = |key: &str| key.chars().all(|char| char.is_ascii_alphanumeric() || "_-\"'".contains(char));
+    match content.split_once(':') {
+        Some((key, value)) if is_key(key) && !value.trim().is_empty() => format!("{lead}{key}: {MASK}"),
+        Some((key, _)) if is_key(key) => line.into(),
+        _ if content.trim().trim_matches(['[', ']', '{', '}', ',']).is_empty() => line.into(),
+        _ => format!("{lead}{MASK}"),
     }
 }
 

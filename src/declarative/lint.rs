@@ -47,7 +47,7 @@ struct Linter<'d> {
 }
 
 impl Linter<'_> {
-    #[expect(clippy::too_many_arguments, reason = "each is a part of what is said")]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
     fn say(&mut self, kind: Kind, id: Uuid, name: &str, field: &str, code: &'static str, message: String, help: &str) {
         let dot = if field.is_empty() { "" } else { "." };
         let path = format!("{}[{name}]{dot}{field}", kind.collection());
@@ -98,15 +98,19 @@ impl Linter<'_> {
                     );
                 }
             }
-            "key-auth" if is("key_in_query") == Some(true) => {
-                let message = "keys are accepted from the query, which logs, histories and referrers keep".to_owned();
-                self.say_plugin(
-                    plugin,
-                    "config.key_in_query",
-                    "token-in-query",
-                    message,
-                    "set key_in_query: false unless clients need it",
-                );
+            "key-auth" => {
+                let in_query = is("key_in_query") == Some(true);
+                if in_query {
+                    let message =
+                        "keys are accepted from the query, which logs, histories and referrers keep".to_owned();
+                    self.say_plugin(
+                        plugin,
+                        "config.key_in_query",
+                        "token-in-query",
+                        message,
+                        "set key_in_query: false unless clients need it",
+                    );
+                }
             }
             "openid-connect" => {
                 if is("verify_claims") == Some(false) {

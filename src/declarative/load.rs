@@ -5,6 +5,7 @@
 //! in with their consumer; nested routes and plugins, which are few and may refer to anything, wait until their kind's turn.
 
 mod entity;
+mod fast;
 mod header;
 mod index;
 
@@ -91,6 +92,12 @@ fn hash(sources: &[Source]) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether plain documents of a kind go the short way.
+#[cfg(test)]
+pub fn is_fast(kind: Kind) -> bool {
+    Plan::of(kind).fast
+}
+
 /// What a loader leaves behind.
 struct Outcome {
     dataset: Dataset,
@@ -165,6 +172,13 @@ impl<'s> Loader<'s> {
             faults: Faults::default(),
             syntax: Vec::new(),
             error: None,
+        }
+    }
+
+    /// Notes where an entity stands, if that is wanted.
+    fn remember(&mut self, kind: Kind, id: Uuid, at: &At<'_>) {
+        if self.options.keep_places {
+            self.places.insert((kind, id), at.to_path());
         }
     }
 

@@ -101,13 +101,13 @@ fn key_offset(text: &str, value: usize) -> usize {
     let Some(key) = before.strip_suffix(':').map(str::trim_end).and_then(|key| key.strip_suffix('"')) else {
         return value;
     };
-    let mut end = key.len();
-    while let Some(quote) = key.get(..end).and_then(|key| key.rfind('"')) {
-        let escapes = key[..quote].len() - key[..quote].trim_end_matches('\\').len();
+    let mut rest = key;
+    while let Some((before, _)) = rest.rsplit_once('"') {
+        let escapes = before.len() - before.trim_end_matches('\\').len();
         if escapes % 2 == 0 {
-            return quote;
+            return before.len();
         }
-        end = quote;
+        rest = before;
     }
     value
 }

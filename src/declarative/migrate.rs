@@ -50,7 +50,7 @@ fn replace_triplets(text: &str, with: impl Fn(u8, &[u8]) -> Vec<u8>) -> String {
         if let (b'%', [high, low, beyond @ ..]) = (byte, after)
             && let (Some(high), Some(low)) = (hex(*high), hex(*low))
         {
-            output.extend(with(high << 4 | low, &rest[..3]));
+            output.extend(with(high << 4 | low, rest.get(..3).unwrap_or_default()));
             rest = beyond;
         } else {
             output.push(byte);

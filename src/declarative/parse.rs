@@ -142,15 +142,13 @@ fn second_key(text: &str, mapping: usize, message: &str) -> Option<usize> {
 /// A parser's message without its ` at line 1 column 2`: the place is given apart.
 fn without_places(message: &str) -> String {
     const AT: &str = " at line ";
-    let digits = |text: &'_ str| text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let digit = |char: char| char.is_ascii_digit();
     let mut output = String::with_capacity(message.len());
     let mut rest = message;
     while let Some((before, place)) = rest.split_once(AT) {
         output.push_str(before);
-        rest = &place[digits(place)..];
-        if let Some(column) = rest.strip_prefix(" column ") {
-            rest = &column[digits(column)..];
-        }
+        rest = place.trim_start_matches(digit);
+        rest = rest.strip_prefix(" column ").map_or(rest, |column| column.trim_start_matches(digit));
     }
     output.push_str(rest);
     output
@@ -181,7 +179,7 @@ impl Body<'_> {
                 read_json(text, raw, Elements { budget: &budget, take: &mut take }).map_err(NoList::Syntax)
             }
             Self::Raw(raw) if raw.get() == "null" => Ok(()),
-            Self::Raw(raw) if raw.get().starts_with('{') && raw.get()[1..].trim_start().starts_with('}') => Ok(()),
+            Self::Raw(raw) if raw.get().strip_prefix('{').is_some_and(|inside| inside.trim_start() == "}") => Ok(()),
             Self::Raw(_) => Err(NoList::Type),
         }
     }
@@ -198,7 +196,10 @@ fn json_fault(text: &str, part: &str, error: &serde_json::Error) -> Fault {
     let mut inside = offset(part, error.line(), error.column(), false);
     if let Some(key) = message.strip_prefix("duplicate key '").and_then(|rest| rest.strip_suffix('\'')) {
         // The parser has read on.
-        inside = part.get(..inside).and_then(|before| before.rfind(&format!("\"{key}\""))).unwrap_or(inside);
+        inside = part
+            .get(..part.len().min(inside + 1))
+            .and_then(|before| before.rfind(&format!("\"{key}\"")))
+            .unwrap_or(inside);
     }
     Fault { at: offset_of(text, part) + inside, message }
 }

@@ -44,50 +44,47 @@ pub fn expand<'t>(text: &'t str, environment: &Environment) -> Result<Expanded<'
     }
     let mut output = String::with_capacity(text.len());
     let (mut replaced, mut faults) = (Vec::new(), Vec::new());
-    let mut done = 0;
-    while let Some(start) = text[done..].find(OPEN).map(|found| done + found) {
-        output.push_str(&text[done..start]);
-        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let inside = start + OPEN.len();
-        if text[line_start..start].trim_start().starts_with('#') {
+    let mut rest = text;
+    while let Some((before, inside)) = rest.split_once(OPEN) {
+        let start = text.len() - rest.len() + before.len();
+        output.push_str(before);
+        let line = text.get(..start).and_then(|before| before.rsplit('\n').next()).unwrap_or_default();
+        if line.trim_start().starts_with('#') {
             output.push_str(OPEN);
-            done = inside;
+            rest = inside;
             continue;
         }
-        let Some(end) = expression_end(&text[inside..]).map(|found| inside + found) else {
+        let Some((mut expression, after)) = split_expression(inside) else {
             faults.push(Fault { at: start, message: "unclosed '${{': expected '}}' on the same line".into() });
             output.push_str(OPEN);
-            done = inside;
+            rest = inside;
             continue;
         };
-        done = end + CLOSE.len();
-        let mut expression = &text[inside..end];
-        if let Some(rest) = expression.strip_prefix("- ") {
-            expression = rest;
+        let end = text.len() - after.len();
+        rest = after;
+        if let Some(trimmed) = expression.strip_prefix("- ") {
+            expression = trimmed;
             output.truncate(output.trim_end().len());
         }
-        let trims_after = expression.ends_with(" -");
-        if let Some(rest) = expression.strip_suffix(" -") {
-            expression = rest;
+        if let Some(trimmed) = expression.strip_suffix(" -") {
+            expression = trimmed;
+            rest = rest.trim_start();
         }
         match evaluate(expression, environment) {
             Ok(value) => {
                 let from = output.len();
                 output.push_str(&value);
-                replaced.push(Replaced { from: (start, done), to: (from, output.len()) });
+                replaced.push(Replaced { from: (start, end), to: (from, output.len()) });
             }
             Err(message) => faults.push(Fault { at: start, message }),
         }
-        if trims_after {
-            done += text[done..].len() - text[done..].trim_start().len();
-        }
     }
-    output.push_str(&text[done..]);
+    output.push_str(rest);
     if faults.is_empty() { Ok(Expanded { text: output.into(), replaced }) } else { Err(faults) }
 }
 
-/// Where `}}` closes the expression, not counting those inside string literals. An expression does not span lines.
-fn expression_end(text: &str) -> Option<usize> {
+/// Splits at the `}}` that closes the expression, not at one inside a string literal. An expression does not span lines.
+fn split_expression(text: &str) -> Option<(&str, &str)> {
     let mut quote = None;
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
@@ -98,7 +95,12 @@ fn expression_end(text: &str) -> Option<usize> {
             (Some(open), _) if open == byte => quote = None,
             (Some(_), _) => {}
             (None, b'"' | b'`') => quote = Some(byte),
-            (None, b'}') if text[at..].starts_with(CLOSE) => return Some(at),
+            (None, b'}') => {
+                let (expression, close) = text.split_at_checked(at)?;
+                if let Some(after) = close.strip_prefix(CLOSE) {
+                    return Some((expression, after));
+                }
+            }
             (None, _) => {}
         }
     }
@@ -162,7 +164,7 @@ fn tokens(expression: &str) -> Result<Vec<Token>, String> {
                 {
                     end = next + char.len_utf8();
                 }
-                tokens.push(Token::Name(expression[at..end].into()));
+                tokens.push(Token::Name(expression.get(at..end).unwrap_or_default().into()));
             }
             _ => return Err(format!("unexpected '{char}' in template expression")),
         }

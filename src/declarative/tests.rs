@@ -6,6 +6,7 @@ mod dumps;
 mod faults;
 mod formats;
 mod robust;
+mod scale;
 mod traps;
 
 use super::{Environment, Loaded, Options, Refused, load_text};

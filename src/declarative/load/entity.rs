@@ -24,7 +24,7 @@ type Dangling = (&'static str, Value, Kind);
 impl Loader<'_> {
     /// Takes one entity in, and what is nested in it.
     pub(super) fn entity(&mut self, kind: Kind, value: Value, at: &At<'_>, parent: Option<&Parent>) {
-        let mut document = match value {
+        let document = match value {
             Value::Object(document) => document,
             // A certificate may list its server names as texts, as in the Admin API.
             Value::String(name) if kind == Kind::Sni && parent.is_some() => {
@@ -32,6 +32,7 @@ impl Loader<'_> {
             }
             _ => return self.fault(at.to_path(), "expected a record"),
         };
+        let Some(mut document) = self.fast(kind, document, at, parent) else { return };
         if document.keys().any(|key| key.starts_with('_')) {
             self.comments(kind, &mut document, at);
         }
@@ -166,7 +167,7 @@ impl Loader<'_> {
         children
     }
 
-    fn children(&mut self, parent: &Parent, name: String, kind: Kind, list: Value, at: &At<'_>) {
+    pub(super) fn children(&mut self, parent: &Parent, name: String, kind: Kind, list: Value, at: &At<'_>) {
         let list_at = At::Key(at, &name);
         let list = match list {
             Value::Array(list) => list,
@@ -396,9 +397,7 @@ impl Loader<'_> {
                 self.faults.say(at.to_path(), diagnostic);
             }
         }
-        if self.options.keep_places {
-            self.places.insert((kind, id), at.to_path());
-        }
+        self.remember(kind, id, at);
     }
 
     fn violations(&mut self, violations: &Violations, at: &At<'_>, tables: &[Option<&Table>]) {
@@ -463,7 +462,16 @@ impl Loader<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
-    fn clash(&mut self, kind: Kind, stage: Stage, field: &str, value: &str, name: Option<&str>, id: Uuid, at: &At<'_>) {
+    pub(super) fn clash(
+        &mut self,
+        kind: Kind,
+        stage: Stage,
+        field: &str,
+        value: &str,
+        name: Option<&str>,
+        id: Uuid,
+        at: &At<'_>,
+    ) {
         let collection = kind.collection();
         let say = |value: &str| {
             format!("uniqueness violation: '{collection}' entity with {field} set to '{value}' already declared")

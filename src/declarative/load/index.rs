@@ -23,6 +23,8 @@ pub struct Plan {
     pub endpoint: Option<&'static str>,
     /// Fields that may stand together only once, where they are several.
     pub together: &'static [&'static str],
+    /// Whether plain documents may go the short way.
+    pub fast: bool,
 }
 
 impl Plan {
@@ -31,13 +33,16 @@ impl Plan {
         let foreign =
             table.foreign_keys().filter_map(|(field, collection, _)| Some((field, Kind::from_collection(collection)?)));
         let endpoint = table.endpoint_key.filter(|key| table.unique_fields().any(|field| field == *key));
-        Self {
+        let mut plan = Self {
             table,
             foreign: foreign.collect(),
             unique: table.unique_fields().filter(|field| Some(*field) != endpoint && *field != "id").collect(),
             endpoint,
             together: if table.cache_key.len() > 1 { table.cache_key } else { &[] },
-        }
+            fast: false,
+        };
+        plan.fast = super::fast::knows(kind, &plan);
+        plan
     }
 }
 

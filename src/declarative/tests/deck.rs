@@ -71,7 +71,7 @@ fn vault_references_where_they_may_be() {
         ("MY_KEY", key.clone()),
     ]);
     let options = Options { environment, ..options() };
-    let load = |text: &str| load_text("kong.yml", &format!("_format_version: '3.0'\n{text}"), &options);
+    let load = |text: &str| load_text("kong.yml", format!("_format_version: '3.0'\n{text}"), &options);
 
     let loaded = load(
         "vaults: [{prefix: my-env, name: env, config: {prefix: MY_}}]\ncertificates:\n- cert: '{vault://env/tls/cert}'\n  key: '{vault://my-env/key}'\n  snis: [a.example, {name: b.example}]\nconsumers: [{username: u, jwt_secrets: [{key: k, secret: '{vault://env/my-key}'}]}]\n",

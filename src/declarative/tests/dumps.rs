@@ -83,7 +83,7 @@ proptest! {
         let before = canonical(&loaded.dataset);
         prop_assert_eq!(&canonical(&load(&dump(&loaded.dataset)).dataset), &before);
         let late = Options { now: crate::schema::Now::from_milliseconds(1_700_000_000_123), ..options() };
-        let exported = load_text("x", &export(&loaded.dataset), &late).map_err(|refused| TestCaseError::fail(format!("{:?}", refused.diagnostics)))?;
+        let exported = load_text("x", export(&loaded.dataset), &late).map_err(|refused| TestCaseError::fail(format!("{:?}", refused.diagnostics)))?;
         prop_assert_eq!(&canonical(&exported.dataset), &before);
     }
 }

@@ -182,7 +182,10 @@ fn text_that_does_not_parse() {
             "_format_version: '3.0'\nservices: []\nservices: []",
             "kong.yml:3:1: failed parsing declarative configuration: duplicate key 'services'",
         ),
-        ("{\"_format_version\": \"3.0\",\n \"services\": [{\"name\": \"a\", \"name\": \"b\"}]}", "kong.yml:2:"),
+        (
+            "{\"_format_version\": \"3.0\",\n \"services\": [{\"name\": \"a\", \"name\": \"b\"}]}",
+            "kong.yml:2:29: failed parsing declarative configuration: duplicate key 'name'",
+        ),
         (
             "{\"_format_version\": \"3.0\",\n \"_comment\": \"a\", \"_comment\": \"b\"}",
             "kong.yml:2:19: failed parsing declarative configuration: duplicate key '_comment'",

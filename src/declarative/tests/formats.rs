@@ -189,7 +189,6 @@ fn client_secrets_are_hashed_unless_told_not_to() {
         let loaded = load3(&format!(
             "{transform}\nconsumers: [{{username: u, oauth2_credentials: [{{name: a, client_secret: plain, hash_secret: true}}]}}]"
         ));
-
         loaded.dataset.oauth2_credentials.iter().next().unwrap().client_secret.to_string()
     };
     assert_ne!(secret(""), "plain");
@@ -248,6 +247,83 @@ fn files_and_folders_are_one_configuration() {
             .message
             .contains("larger than the limit")
     );
+}
+
+/// `tags: null` says nothing, and is enough for the long way.
+#[test]
+fn the_short_way_and_the_long_way_are_one() {
+    let id = "00000000-0000-4000-8000-00000000000a";
+    for (plain, counts) in [
+        (
+            json!({"consumers": [{"username": "a"}, {"custom_id": "b"}, {"username": "c", "custom_id": "c", "id": id.to_uppercase()}]}),
+            (3, 0),
+        ),
+        (
+            json!({"consumers": [{"username": "a", "jwt_secrets": [{"key": "k", "secret": "s"}, {"key": "l", "secret": "s", "algorithm": "HS512"}, {"key": "m", "secret": "s", "id": id}]}]}),
+            (1, 3),
+        ),
+        (
+            json!({"consumers": [{"username": "a", "keyauth_credentials": [{"key": "k"}, {"key": "l", "id": id}]}]}),
+            (1, 0),
+        ),
+        (
+            json!({"consumers": [{"username": "a", "jwt_secrets": [{"key": "k", "secret": "s"}], "keyauth_credentials": [{"key": "k"}]}, {"username": "b", "jwt_secrets": []}]}),
+            (2, 1),
+        ),
+    ] {
+        let mut long = plain.clone();
+        lengthen(&mut long);
+        let texts = [plain, long].map(|mut document| {
+            document["_format_version"] = json!("3.0");
+            document.to_string()
+        });
+        let [short, long] = texts.map(|text| load(&text));
+        assert_eq!((short.dataset.consumers.len(), short.dataset.jwt_secrets.len()), counts);
+        assert_eq!(canonical(&short.dataset), canonical(&long.dataset));
+    }
+    for faulty in [
+        json!({"consumers": [{"username": "a"}, {"username": "a"}]}),
+        json!({"consumers": [{"username": "a", "custom_id": "x"}, {"username": "b", "custom_id": "x"}]}),
+        json!({"consumers": [{"username": "a", "id": id}, {"username": "b", "id": id}]}),
+        json!({"consumers": [{"username": "a", "jwt_secrets": [{"key": "k", "secret": "s"}]}, {"username": "b", "jwt_secrets": [{"key": "k", "secret": "t"}]}]}),
+        json!({"consumers": [{"username": "a", "keyauth_credentials": [{"key": "k"}, {"key": "k"}]}]}),
+        json!({"consumers": [{"username": "", "jwt_secrets": [{"key": "", "secret": "s"}, {"key": 5, "secret": "s"}]}]}),
+        json!({"consumers": [{"username": "a", "jwt_secrets": [{"key": "k", "secret": "s", "algorithm": "RS256"}, {"key": "l", "secret": ""}]}]}),
+    ] {
+        let mut long = faulty.clone();
+        lengthen(&mut long);
+        let [short, long] = [faulty, long].map(|mut document| {
+            document["_format_version"] = json!("3.0");
+            let refused = try_load(&document.to_string()).unwrap_err();
+            let said: Vec<_> = refused
+                .diagnostics
+                .iter()
+                .map(|diagnostic| (diagnostic.path.clone(), diagnostic.message.clone()))
+                .collect();
+            (refused.fields().clone(), said)
+        });
+        assert_eq!(short, long);
+    }
+}
+
+fn lengthen(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(list) => list.iter_mut().for_each(lengthen),
+        serde_json::Value::Object(map) => {
+            map.values_mut().for_each(lengthen);
+            if !map.contains_key("consumers") {
+                map.insert("tags".into(), serde_json::Value::Null);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_short_way_is_open() {
+    for kind in [Kind::Consumer, Kind::JwtSecret, Kind::KeyAuthCredential] {
+        assert!(crate::declarative::load::is_fast(kind), "the table of {kind:?} has changed: see load/fast.rs");
+    }
 }
 
 /// A small configuration as parts: services with routes with plugins, consumers with credentials.

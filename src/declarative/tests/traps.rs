@@ -4,7 +4,7 @@ use super::*;
 
 fn lint(text: &str) -> Vec<(String, String)> {
     let options = Options { keep_places: true, ..options() };
-    let loaded = load_text("kong.yml", &format!("_format_version: '3.0'\n{text}"), &options)
+    let loaded = load_text("kong.yml", format!("_format_version: '3.0'\n{text}"), &options)
         .unwrap_or_else(|refused| panic!("{:?}", refused.diagnostics));
     let found = loaded.lint(options.now);
     assert!(found.iter().all(|diagnostic| diagnostic.help.is_some() && !diagnostic.is_error()));
