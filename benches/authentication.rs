@@ -1,7 +1,7 @@
 //! Finding a token in a request, and a whole authentication, without sockets.
 //!
-//! `cargo bench --bench authentication`. `extraction` is what a request costs that has no token, or something that is none;
-//! `authentication` goes from the request to the consumer, among a hundred thousand credentials.
+//! `cargo bench --bench authentication`. `extraction` is what a request costs that has no token, or something that is
+//! none; `authentication` goes from the request to the consumer, among a hundred thousand credentials.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

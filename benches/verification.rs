@@ -1,6 +1,7 @@
 //! Parsing and verifying one token, for every algorithm: this project's verifier beside `jsonwebtoken::decode`.
 //!
-//! `cargo bench --bench verification`. Both sides have their keys prepared and check no claims but `exp`, which both find valid.
+//! `cargo bench --bench verification`. Both sides have their keys prepared and check no claims but `exp`, which both
+//! find valid.
 
 use std::hint::black_box;
 

@@ -155,7 +155,8 @@ impl RegexGroup {
         true
     }
 
-    /// Groups with one set each, halved until the set is within its size limit.
+    /// Groups with one set each. A set is kept small enough to compile quickly, and halved where it is beyond its size
+    /// limit.
     fn build(mut regexes: Vec<(RegexId, Ranks)>, texts: &[&str], groups: &mut Vec<Self>) {
         if regexes.len() <= FEW_REGEXES {
             if !regexes.is_empty() {
@@ -164,9 +165,13 @@ impl RegexGroup {
             return;
         }
         let patterns = regexes.iter().filter_map(|(regex, _)| texts.get(regex.index())).map(|text| anchored(text));
-        match RegexSetBuilder::new(patterns).dfa_size_limit(SET_CACHE).build() {
-            Ok(set) => groups.push(Self { regexes: regexes.into(), set: Some(set) }),
-            Err(_) => {
+        let set = match regexes.len() {
+            ..=SET_REGEXES => RegexSetBuilder::new(patterns).dfa_size_limit(SET_CACHE).build().ok(),
+            _ => None,
+        };
+        match set {
+            Some(set) => groups.push(Self { regexes: regexes.into(), set: Some(set) }),
+            None => {
                 let second = regexes.split_off(regexes.len() / 2);
                 Self::build(regexes, texts, groups);
                 Self::build(second, texts, groups);
@@ -174,6 +179,9 @@ impl RegexGroup {
         }
     }
 }
+
+/// How many regexes are put into one set: the time to compile a set grows faster than their number.
+const SET_REGEXES: usize = 1_000;
 
 /// Bytes that a thread may spend on remembering how a set of regexes reads paths.
 const SET_CACHE: usize = 8 << 20;
