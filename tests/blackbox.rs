@@ -15,6 +15,7 @@ mod blackbox {
     mod faults;
     mod forwarding;
     mod golden;
+    mod oauth2;
     mod smuggling;
     mod streams;
 }

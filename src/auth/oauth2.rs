@@ -118,8 +118,18 @@ impl Oauth2 {
     }
 
     /// The service that codes and tokens issued here are bound to; `None` with `global_credentials`.
-    fn bound_service(&self, request: &Request<'_>) -> Option<Uuid> {
-        if self.config.global_credentials.unwrap_or(false) { None } else { request.service }
+    ///
+    /// # Errors
+    /// On a route without a service: what it issued would count as global elsewhere.
+    fn bound_service(&self, request: &Request<'_>) -> Result<Option<Uuid>, reply::Fault> {
+        match request.service {
+            _ if self.config.global_credentials.unwrap_or(false) => Ok(None),
+            Some(service) => Ok(Some(service)),
+            None => Err(reply::Fault::new(
+                "invalid_request",
+                "A route without a service issues tokens only with global_credentials",
+            )),
+        }
     }
 }
 

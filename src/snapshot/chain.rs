@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::auth::{self, Flow, Rejection, Request, State, Verdict, Wants};
+use crate::auth::{self, Flow, Reason, Rejection, Request, State, Verdict, Wants};
 use crate::entity::{self, Protocol};
 use crate::plugins::Registered;
 
@@ -93,7 +93,13 @@ impl Chain {
             };
             let told = state.take_verdict();
             if slot.registered.authenticates {
-                let verdict = result.as_ref().err().map(|rejection| Verdict::Denied(rejection.reason)).or(told);
+                let stopped = result.as_ref().err().map(|rejection| rejection.reason);
+                let verdict = match stopped {
+                    // The plugin's own endpoint answered: nobody was refused.
+                    Some(Reason::Answered) => None,
+                    Some(reason) => Some(Verdict::Denied(reason)),
+                    None => told,
+                };
                 if let Some(verdict) = verdict {
                     observe(slot.registered.name, verdict);
                 }

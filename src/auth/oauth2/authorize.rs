@@ -52,7 +52,12 @@ impl Oauth2 {
             }),
             ResponseType::Token => None,
         };
-        let granted = Granted { client, scope, challenge, userid: arguments.text("authenticated_userid") };
+        let service = self.bound_service(request).unwrap_or_else(|found| {
+            fault = Some(found);
+            None
+        });
+        let userid = arguments.text("authenticated_userid");
+        let granted = Granted { client, service, scope, challenge, userid };
         let outcome = match fault {
             Some(fault) => Err(fault),
             None => match self.grant(request, response_type, granted).await {
@@ -124,7 +129,7 @@ impl Oauth2 {
         response_type: ResponseType,
         granted: Granted<'_>,
     ) -> Result<Vec<(String, Value)>, StoreFault> {
-        let service = self.bound_service(request);
+        let service = granted.service;
         if response_type == ResponseType::Token {
             let issue = super::token::Issue {
                 credential: granted.client.id,
@@ -165,6 +170,7 @@ enum ResponseType {
 
 struct Granted<'a> {
     client: &'a Oauth2Credential,
+    service: Option<uuid::Uuid>,
     scope: Option<Box<str>>,
     challenge: Option<Box<str>>,
     userid: Option<&'a str>,

@@ -147,7 +147,7 @@ impl Oauth2 {
         let client = client.ok_or_else(Fault::client)?;
         let scope = scope::requested(&self.config, arguments)?;
         let userid = arguments.text("authenticated_userid").map(Into::into);
-        let service = self.bound_service(request);
+        let service = self.bound_service(request)?;
         let issue = Issue { credential: client.id, service, userid, scope, with_refresh: false, code: None };
         Ok(self.issue_new(request.now, issue).await?)
     }
@@ -162,7 +162,7 @@ impl Oauth2 {
         check_userid(arguments)?;
         let scope = scope::requested(&self.config, arguments)?;
         let userid = arguments.text("authenticated_userid").map(Into::into);
-        let service = self.bound_service(request);
+        let service = self.bound_service(request)?;
         let issue = Issue { credential: client.id, service, userid, scope, with_refresh: true, code: None };
         Ok(self.issue_new(request.now, issue).await?)
     }
@@ -182,7 +182,7 @@ impl Oauth2 {
             tokens.revoke_issued_for(&digest, spare).await?;
             return Err(invalid());
         };
-        let service = self.bound_service(request);
+        let service = self.bound_service(request)?;
         let global = self.config.global_credentials.unwrap_or(false);
         let mine =
             code.credential == client.id && (global || code.service == service) && (!global || code.plugin == self.id);
@@ -245,7 +245,7 @@ impl Oauth2 {
         let tokens = &self.shared.tokens;
         let presented = arguments.text("refresh_token").ok_or_else(invalid)?;
         let refresh = Digest::of(presented);
-        let service = self.bound_service(request);
+        let service = self.bound_service(request)?;
         let global = self.config.global_credentials.unwrap_or(false);
         let old = tokens.by_refresh(&refresh).await?;
         let old =

@@ -9,6 +9,7 @@ use super::http::{self, Endpoint};
 pub struct Process {
     pub http: u16,
     pub https: u16,
+    pub status: u16,
     child: Child,
     _folder: tempfile::TempDir,
 }
@@ -35,7 +36,7 @@ impl Process {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
-        let process = Self { http, https, child, _folder: folder };
+        let process = Self { http, https, status, child, _folder: folder };
         let deadline = Instant::now() + Duration::from_secs(60);
         while Instant::now() < deadline {
             let listens = std::net::TcpStream::connect(("127.0.0.1", status)).is_ok();
