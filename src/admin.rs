@@ -1,6 +1,6 @@
 //! Kong's Admin API.
 //!
-//! Owns the paths, bodies, answers and errors that Kong's users, decK and Kong Manager know (contract 6), the protection of this
+//! Owns the paths, bodies, answers and errors that Kong's users, decK and Kong Manager know, the protection of this
 //! door, and its OpenAPI document. The same handlers work over a database ([`Stored`]) and over a declarative file ([`Loaded`]):
 //! both are an [`Entities`]. What a field may hold is the schema tables' business, how documents are kept the store's.
 //! Must not know Pingora. Cold path: nothing here runs while a proxied request waits.

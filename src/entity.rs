@@ -105,7 +105,7 @@ pub struct Route {
     pub tags: Tags,
 }
 
-/// How service path and request path are joined (contract 2.4).
+/// How service path and request path are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PathHandling {

@@ -1,6 +1,6 @@
 //! Certificates by server name.
 //!
-//! Owns turning PEM into keys that rustls signs with, choosing among a configuration's certificates (contract 1.5, `certificate` and
+//! Owns turning PEM into keys that rustls signs with, choosing among a configuration's certificates (Kong's `certificate` and
 //! `sni`), and making a self-signed one. Which configuration is current, and what listens, is `runtime`'s business.
 
 use std::collections::HashMap;

@@ -63,7 +63,7 @@ async fn ask(router: &Router, case: &Case) -> Answer {
 async fn replay(router: &Router, file: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let differences: Map<String, Value> =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("admin_differences.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(folder.join("differences.json")).unwrap()).unwrap();
     let text = std::fs::read_to_string(folder.join(file)).unwrap();
     let mut bindings = Bindings::default();
     let (mut faults, mut count) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! `snis` of a certificate: a list of names where the entities are `snis` (contract 1.5).
+//! `snis` of a certificate: a list of names where the entities are `snis`.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `/config`: the whole configuration at once, where there is no database (contract 7.4).
+//! `/config`: the whole configuration at once, where there is no database.
 
 use std::sync::Arc;
 use std::time::Instant;

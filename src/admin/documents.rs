@@ -1,4 +1,4 @@
-//! The endpoints that follow from the collections (contract 6.1, 6.2).
+//! The endpoints that follow from the collections.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

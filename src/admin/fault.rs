@@ -1,4 +1,4 @@
-//! Why a request is not done, in Kong's words (contract 6.5).
+//! Why a request is not done, in Kong's words.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! The paths that are not made from collections (contract 6.7).
+//! The paths that are not made from collections.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,7 +111,7 @@ async fn root(state: &State) -> Result<Answer, Fault> {
     })))
 }
 
-/// `GET /status`, also of the status listener (contract 6.7, 7.2).
+/// `GET /status`, also of the status listener.
 fn status(state: &State, request: &Incoming) -> Result<Answer, Fault> {
     let unit = request.argument("unit").unwrap_or("m");
     let scale: usize = match request.argument("scale").map(str::parse) {

@@ -1,4 +1,4 @@
-//! Entities of a declarative file: read from the snapshot in service, never written (contract 6.5, code 12).
+//! Entities of a declarative file: read from the snapshot in service, never written.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

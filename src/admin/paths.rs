@@ -1,4 +1,4 @@
-//! Every path of the Admin API: the fixed ones and those that follow from the collections (contract 6.1, 6.7).
+//! Every path of the Admin API: the fixed ones and those that follow from the collections.
 //!
 //! One list, from which requests are dispatched, `OPTIONS` and `GET /endpoints` are answered and the OpenAPI document is written.
 

@@ -1,4 +1,4 @@
-//! What a client asks: path, arguments and body, read as Kong reads them (contract 6.3).
+//! What a client asks: path, arguments and body, read as Kong reads them.
 
 use axum::body::Body;
 use bytes::Bytes;

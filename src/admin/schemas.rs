@@ -1,4 +1,4 @@
-//! `/schemas`: the tables as tools read them, and checks without a write (contract 6.7).
+//! `/schemas`: the tables as tools read them, and checks without a write.
 
 use http::StatusCode;
 use serde_json::{Value, json};

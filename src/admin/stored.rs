@@ -1,4 +1,4 @@
-//! Entities in a database: Kong's rules for writing them (contract 6.1), in one transaction each.
+//! Entities in a database: Kong's rules for writing them, in one transaction each.
 //!
 //! Reads come from the database; a write is answered when this gateway serves it.
 

@@ -1,4 +1,4 @@
-//! How several authenticating plugins on one route combine: Kong's `anonymous` (contract 3.6), in one place for all of
+//! How several authenticating plugins on one route combine: Kong's `anonymous`, in one place for all of
 //! them.
 //!
 //! Without `anonymous` each plugin must succeed (AND). With it, a plugin steps back when another has authenticated the

@@ -1,9 +1,8 @@
-//! The `jwt` plugin: Kong's token sources, checks, messages and their order (contract 3; where a recorded answer of
-//! Kong differs from it, the answer).
+//! The `jwt` plugin: Kong's token sources, checks, messages and their order, as recorded from Kong 3.9.
 //!
 //! Stricter than Kong only where Kong crashes or a specification refuses: a header or payload that is not an object,
-//! duplicate members, non-canonical base64url, extensions that are not understood, keys that are too weak. Hot: for an
-//! HMAC token everything here takes about a microsecond.
+//! duplicate members, non-canonical base64url, extensions that are not understood, keys that are too weak. Hot;
+//! `benches/tokens.rs` measures it.
 
 mod credential;
 mod token;

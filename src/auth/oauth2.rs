@@ -47,7 +47,7 @@ pub struct Oauth2 {
     shared: Shared,
 }
 
-/// The plugin's own endpoints (contract 5.3).
+/// The plugin's own endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
     Authorize,
@@ -95,7 +95,7 @@ impl Oauth2 {
         body.over(request.query.map(Arguments::from_form).unwrap_or_default())
     }
 
-    /// Whether the client's connection was TLS, here or at a trusted proxy in front (contract 5.3, "HTTPS rule").
+    /// Whether the client's connection was TLS, here or at a trusted proxy in front.
     fn check_https(&self, request: &Request<'_>) -> Result<(), reply::Fault> {
         let terminated = || {
             self.config.accept_http_if_already_terminated.unwrap_or(false)

@@ -1,4 +1,4 @@
-//! The `openid-connect` plugin: tokens of an identity provider, verified here (contract 4).
+//! The `openid-connect` plugin: tokens of an identity provider, verified here.
 //!
 //! A token that is a JWT is verified with the provider's keys, which are fetched in the background ([`provider`]); opaque ones
 //! are looked up among those of the oauth2 plugin, or the provider is asked. Credentials are exchanged for tokens at the

@@ -91,7 +91,7 @@ impl State {
         self.authenticated.as_ref()
     }
 
-    /// Whether a credential was verified; an anonymous consumer alone does not count (contract 3.6).
+    /// Whether a credential was verified; an anonymous consumer alone does not count.
     pub fn has_credential(&self) -> bool {
         matches!(self.principal(), Some(Principal::Authenticated { .. }))
     }

@@ -180,7 +180,7 @@ fn protocol(route: &entity::Route, tls: bool) -> Protocol {
     }
 }
 
-/// A matched route's `protocols` (contract 2.5); they are no part of matching.
+/// A matched route's `protocols`; they are no part of matching.
 fn protocol_rules(route: &entity::Route, header: &RequestHeader, secure: bool, host: &str) -> Decision {
     let allows = |protocol| route.protocols.contains(&protocol);
     if !secure && allows(Protocol::Https) && !allows(Protocol::Http) {

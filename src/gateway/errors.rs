@@ -1,4 +1,4 @@
-//! The proxy's own error answers: which form the client gets, and what stands in it (contract 2.6).
+//! The proxy's own error answers: which form the client gets, and what stands in it.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;

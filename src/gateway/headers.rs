@@ -1,4 +1,4 @@
-//! The headers that are taken out and put in, towards the service and towards the client (contract 2.7 and 2.8).
+//! The headers that are taken out and put in, towards the service and towards the client.
 //!
 //! Pingora has removed hop-by-hop headers, and those that `Connection` names, from the request before anything here runs: what is
 //! put in here cannot be named away by a client.
@@ -142,7 +142,7 @@ fn append_to_list(headers: &HeaderMap, name: &HeaderName, last: &[u8]) -> Option
     HeaderValue::from_maybe_shared(list.freeze()).ok()
 }
 
-/// Cleans a service's response of what concerns its own connection alone (contract 2.8).
+/// Cleans a service's response of what concerns its own connection alone.
 pub(super) fn clean_response(sent: &HeaderMap, response: &mut ResponseHeader) {
     if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
         return;

@@ -53,7 +53,7 @@ pub enum RealIp {
     ProxyProtocol,
 }
 
-/// A form of the proxy's own error bodies (contract 2.6).
+/// A form of the proxy's own error bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorType {
     Json,

@@ -167,7 +167,7 @@ impl Plugins {
         Self { names }
     }
 
-    /// What applies on a route: the most specific instance of each name (contract 1.5, "Which instance runs").
+    /// What applies on a route: the most specific instance of each name.
     fn chain(&self, route: Uuid, service: Option<Uuid>) -> Chain {
         let slots = self.names.iter().filter_map(|scopes| {
             let both = service.and_then(|service| scopes.general.get(&(Some(route), Some(service))));

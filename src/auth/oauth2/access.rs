@@ -1,4 +1,4 @@
-//! Requests that bring a token (contract 5.7).
+//! Requests that bring a token.
 
 use std::sync::Arc;
 use std::time::Instant;

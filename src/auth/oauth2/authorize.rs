@@ -1,4 +1,4 @@
-//! `POST …/oauth2/authorize` (contract 5.4): called by the trusted login page, answers where to send the browser.
+//! `POST …/oauth2/authorize`: called by the trusted login page, answers where to send the browser.
 
 use http::StatusCode;
 use serde_json::{Map, Value};

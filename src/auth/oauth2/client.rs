@@ -103,7 +103,7 @@ pub struct Presented {
 }
 
 impl Oauth2 {
-    /// Parameters first, then a `Basic` header, then the id alone (contract 5.5).
+    /// Parameters first, then a `Basic` header, then the id alone.
     pub(super) fn presented(&self, request: &Request<'_>, arguments: &Arguments) -> Presented {
         let (id, secret) = (arguments.text("client_id"), arguments.text("client_secret"));
         if let (Some(id), Some(secret)) = (id, secret) {

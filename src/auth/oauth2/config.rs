@@ -1,4 +1,4 @@
-//! The plugin's configuration (contract 5.1); its table is `plugins::tables::oauth2`.
+//! The plugin's configuration; its table is `plugins::tables::oauth2`.
 
 use serde::Deserialize;
 

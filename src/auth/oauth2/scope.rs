@@ -1,4 +1,4 @@
-//! Scopes (contract 5.6).
+//! Scopes.
 
 use super::config::Config;
 use super::reply::Fault;

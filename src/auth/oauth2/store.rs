@@ -62,7 +62,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// Whether the access token has ended (contract 5.7).
+    /// Whether the access token has ended.
     pub fn is_expired(&self, now: u64) -> bool {
         (self.expires_in > 0 && now.saturating_sub(self.created_at) > self.expires_in) || self.is_purged(now)
     }

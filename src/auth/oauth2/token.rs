@@ -1,4 +1,4 @@
-//! `POST …/oauth2/token` (contract 5.5): the grants.
+//! `POST …/oauth2/token`: the grants.
 
 use http::StatusCode;
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! JWT access tokens: signature and claims (contract 4.3), rights (4.4), consumer and credential (4.5).
+//! JWT access tokens: signature and claims, rights, consumer and credential.
 
 use std::sync::Arc;
 use std::time::Instant;

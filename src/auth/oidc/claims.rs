@@ -3,7 +3,7 @@
 use crate::auth::Reason;
 use crate::jose::{Object, Value};
 
-/// A claim that must hold certain words: `X_claim` and `X_required` (contract 4.4).
+/// A claim that must hold certain words: `X_claim` and `X_required`.
 #[derive(Debug)]
 pub struct Rule {
     pub reason: Reason,

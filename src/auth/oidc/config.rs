@@ -12,7 +12,7 @@ fn given<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> R
 
 macro_rules! config {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
-        /// What of the configuration is used; names and meaning are Kong's (contract 4.1).
+        /// What of the configuration is used; names and meaning are Kong's.
         #[derive(Debug, Deserialize)]
         pub struct Config {
             $($(#[$doc])* #[serde(default, deserialize_with = "given")] pub $name: $type,)*

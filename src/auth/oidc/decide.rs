@@ -1,4 +1,4 @@
-//! The decision about a request, over what is at hand (contract 4.2 and 4.7).
+//! The decision about a request, over what is at hand.
 
 use std::sync::Arc;
 use std::time::Instant as Started;

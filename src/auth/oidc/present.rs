@@ -1,4 +1,4 @@
-//! Where a request carries its credentials (contract 4.2), and how they are taken out of it.
+//! Where a request carries its credentials, and how they are taken out of it.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! Refusals: Kong's bodies, RFC 6750's challenges (contract 4.8).
+//! Refusals: Kong's bodies, RFC 6750's challenges.
 
 use std::borrow::Cow;
 
