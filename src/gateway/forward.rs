@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType as Fault, Result};
@@ -158,6 +158,10 @@ impl Gateway {
             &ctx.request_id.value(),
             response,
         )?;
+        // The status line names the version we speak (RFC 9110 2.5); the service's is in `Via`.
+        if matches!(response.version, Version::HTTP_09 | Version::HTTP_10) {
+            response.set_version(Version::HTTP_11);
+        }
         for (name, value) in ctx.state.response_headers.drain(..) {
             response.append_header(reject::cased(&name), value)?;
         }

@@ -1,5 +1,8 @@
 //! What the service and the client get of each other.
 
+use std::io::Write;
+use std::net::TcpListener;
+
 use portcullis::gateway::testing::Setup;
 use portcullis::gateway::{Options, ResponseTokens};
 use serde_json::json;
@@ -66,6 +69,27 @@ fn hop_by_hop_headers_do_not_pass() {
     assert_eq!(seen.header("te"), ["trailers"]);
     assert_eq!(seen.header("proxy-authorization"), ["x"]);
     assert_eq!(seen.header("x-real-ip"), ["127.0.0.1"]);
+}
+
+/// RFC 9110 2.5: a service that speaks HTTP/1.0 does not make us speak it.
+#[test]
+fn the_status_line_is_ours() {
+    for head in ["Content-Length: 3\r\n", ""] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gateway = Gateway::start(one_service(listener.local_addr().unwrap().port()));
+        let service = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            http::read_head(&mut stream, &mut Vec::new()).unwrap();
+            stream.write_all(format!("HTTP/1.0 200 OK\r\n{head}\r\nok\n").as_bytes()).unwrap();
+        });
+        let mut stream = gateway.endpoint().connect();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut rest = Vec::new();
+        let (first, headers) = http::read_head(&mut stream, &mut rest).unwrap();
+        assert_eq!(first, "HTTP/1.1 200 OK", "{head:?}");
+        assert_eq!(http::read_body(&mut stream, &headers, &mut rest, true), b"ok\n");
+        service.join().unwrap();
+    }
 }
 
 /// SECURITY 1c: in every spelling, on a route without any plugin.
