@@ -34,7 +34,7 @@ use self::answer::Answer;
 pub use self::config::Declared;
 pub use self::entities::Entities;
 use self::fault::Fault;
-pub use self::guard::{Client, Options};
+pub use self::guard::{Client, Options, is_our_host};
 use self::loaded::Loaded;
 use self::paths::{Action, Endpoint};
 use self::request::{Incoming, Media};

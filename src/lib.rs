@@ -23,6 +23,7 @@
 //! | [`store`] | documents in SQLite and PostgreSQL, the change feed |
 //! | [`gateway`] | `ProxyHttp`: from Pingora's session to the values above and back |
 //! | [`admin`] | Kong's Admin API |
+//! | [`console`] | the browser UI's files, and the Admin API on their origin |
 //! | [`runtime`] | settings, listeners, signals, reload, graceful upgrade |
 //! | [`cli`] | the commands |
 
@@ -31,6 +32,7 @@
 pub mod admin;
 pub mod auth;
 pub mod cli;
+pub mod console;
 pub mod declarative;
 pub mod diagnostic;
 pub mod entity;

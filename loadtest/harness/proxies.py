@@ -151,6 +151,7 @@ class Gateway(Proxy):
             "PORTCULLIS_DECLARATIVE_CONFIG": str(self.file),
             "PORTCULLIS_PROXY_LISTEN": f"127.0.0.1:{port}",
             "PORTCULLIS_ADMIN_LISTEN": "off",
+            "PORTCULLIS_ADMIN_GUI_LISTEN": "off",
             "PORTCULLIS_STATUS_LISTEN": f"127.0.0.1:{self.status}",
             "PORTCULLIS_PROXY_ACCESS_LOG": "off",
             "PORTCULLIS_WORKER_THREADS": str(threads),

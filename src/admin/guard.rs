@@ -122,7 +122,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// Addresses, names without a dot (which nobody can register) and those that are listed.
-fn is_our_host(options: &Options, host: &str) -> bool {
+pub fn is_our_host(options: &Options, host: &str) -> bool {
     let name = without_port(host).trim_end_matches('.');
     name.parse::<IpAddr>().is_ok()
         || !name.contains('.')

@@ -23,6 +23,7 @@ use super::tls::{self, Resolver};
 use super::upgrade::{self, Predecessor, Refused, Successor};
 use super::{Start, notify, tokens};
 use crate::admin;
+use crate::console;
 use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
@@ -145,6 +146,7 @@ fn bind(settings: &Settings, workers: usize, inherited: &mut Inherited) -> Resul
     let roles = [
         (Role::Proxy, &settings.proxy_listen),
         (Role::Admin, &settings.admin_listen),
+        (Role::Console, &settings.admin_gui_listen),
         (Role::Status, &settings.status_listen),
     ];
     let (mut bound, mut faults) = (Vec::new(), Vec::new());
@@ -153,6 +155,10 @@ fn bind(settings: &Settings, workers: usize, inherited: &mut Inherited) -> Resul
             let nth = listens.iter().take(index).filter(|before| before.address == listen.address).count();
             match open(role, listen, nth, if role == Role::Proxy { workers } else { 1 }, inherited) {
                 Ok(sockets) => bound.push(sockets),
+                Err(fault) if role == Role::Console && settings.is_console_at_default() => {
+                    // What only some people want must not keep the gateway from its work.
+                    tracing::warn!("there is no console: {fault}");
+                }
                 Err(fault) => faults.push(fault),
             }
         }
@@ -387,9 +393,10 @@ impl Process {
                     });
                 }
             }
-            Role::Status | Role::Admin => {
+            Role::Status | Role::Admin | Role::Console => {
                 let router = match role {
                     Role::Admin => admin.clone(),
+                    Role::Console => console::router(admin_options(&self.settings), admin.clone()),
                     _ => status::router(self.status.clone()),
                 };
                 let opened: Vec<admin::Listener> = listeners
@@ -397,7 +404,7 @@ impl Process {
                     .map(|listener| admin_listener(listener, tls.clone()))
                     .collect::<std::io::Result<_>>()
                     .map_err(|error| fault(&error))?;
-                if role == Role::Admin
+                if role != Role::Status
                     && self.settings.admin_token.is_none()
                     && !opened.iter().all(admin::Listener::is_local)
                 {

@@ -111,12 +111,23 @@ impl Settings {
         if !self.declarative_config.is_empty() && self.declarative_config_string.is_some() {
             fault("declarative_config_string", "declarative_config and declarative_config_string exclude each other");
         }
-        for (name, listens) in [("admin_listen", &self.admin_listen), ("status_listen", &self.status_listen)] {
+        for (name, listens) in [
+            ("admin_listen", &self.admin_listen),
+            ("admin_gui_listen", &self.admin_gui_listen),
+            ("status_listen", &self.status_listen),
+        ] {
             if listens.iter().any(|listen| listen.proxy_protocol || listen.http2) {
                 fault(name, "http2 and proxy_protocol are for proxy_listen");
             }
         }
         faults
+    }
+
+    /// Whether the console listens where it does unless told otherwise: nobody relies on that very address.
+    pub fn is_console_at_default(&self) -> bool {
+        let default = Self::TABLE.iter().find(|setting| setting.name == "admin_gui_listen");
+        let given = self.texts.iter().find(|(name, _)| *name == "admin_gui_listen");
+        matches!((default, given), (Some(default), Some((_, given))) if default.default == given)
     }
 
     /// The default of every setting.

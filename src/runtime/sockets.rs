@@ -32,6 +32,7 @@ impl AsFd for Listener {
 pub enum Role {
     Proxy,
     Admin,
+    Console,
     Status,
 }
 
@@ -40,6 +41,7 @@ impl Role {
         match self {
             Self::Proxy => "proxy",
             Self::Admin => "admin",
+            Self::Console => "admin_gui",
             Self::Status => "status",
         }
     }
@@ -48,7 +50,7 @@ impl Role {
     fn mode(self) -> u32 {
         match self {
             Self::Proxy => 0o666,
-            Self::Admin | Self::Status => 0o660,
+            Self::Admin | Self::Console | Self::Status => 0o660,
         }
     }
 }

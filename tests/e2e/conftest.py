@@ -52,8 +52,8 @@ class Gateway:
 
     def __init__(self, folder, config=None, env=None, fixed_ports=None):
         ports = fixed_ports or {}
-        self.http, self.https, self.admin, self.status = (
-            ports.get(name) or free_port() for name in ("http", "https", "admin", "status")
+        self.http, self.https, self.admin, self.console, self.status = (
+            ports.get(name) or free_port() for name in ("http", "https", "admin", "console", "status")
         )
         self.folder, self.log_file = folder, folder / "gateway.log"
         self.env = dict(
@@ -61,6 +61,7 @@ class Gateway:
             PORTCULLIS_PREFIX=str(folder),
             PORTCULLIS_PROXY_LISTEN=f"127.0.0.1:{self.http}, 127.0.0.1:{self.https} http2 ssl",
             PORTCULLIS_ADMIN_LISTEN=f"127.0.0.1:{self.admin}",
+            PORTCULLIS_ADMIN_GUI_LISTEN=f"127.0.0.1:{self.console}",
             PORTCULLIS_STATUS_LISTEN=f"127.0.0.1:{self.status}",
         )
         if config is not None:
@@ -155,6 +156,16 @@ def service():
     yield port
     server.should_exit = True
     thread.join(5)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser, for the console."""
+    from browser import Browser
+
+    running = Browser()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,7 @@ impl Place {
             ("PROXY_LISTEN", "127.0.0.1:0"),
             ("STATUS_LISTEN", "127.0.0.1:0"),
             ("ADMIN_LISTEN", "off"),
+            ("ADMIN_GUI_LISTEN", "off"),
             ("PROXY_ACCESS_LOG", "access.log"),
             ("PROXY_ERROR_LOG", log),
             ("LOG_LEVEL", "info"),

@@ -105,6 +105,8 @@ settings! {
             "Where clients connect. Items are `ADDRESS:PORT` or `unix:PATH` with flags: `ssl`, `http2` (by ALPN with ssl, h2c without), `proxy_protocol`, `reuseport`, `backlog=N`. Port 0 lets the system pick; the log says which.";
         admin_listen: Vec<Listen> = "127.0.0.1:8001",
             "Where the Admin API listens. Whoever reaches it rules the gateway: beyond loopback it needs `admin_token`.";
+        admin_gui_listen: Vec<Listen> = "127.0.0.1:8002",
+            "Where the console listens: a browser UI, with the Admin API under `/api/`. Beyond loopback it needs `admin_token`. An address that is in use is an error only where it is not the default.";
         status_listen: Vec<Listen> = "127.0.0.1:8007",
             "Where /status, /status/ready, /livez, /readyz and /metrics are served.";
         port_maps: Vec<(u16, u16)> = "",
@@ -116,7 +118,7 @@ settings! {
         admin_hosts: Vec<String> = "",
             "Host names by which the Admin API is reached, beside addresses and names without a dot; against DNS rebinding.";
         admin_gui_url: Vec<String> = "",
-            "Origins of pages (Kong Manager) that may use the Admin API, e.g. `https://manager.example:8445`.";
+            "Origins of pages (Kong Manager, the console behind a proxy) that may use the Admin API, e.g. `https://manager.example:8445`.";
         admin_max_body_size: Size = "10m",
             "Largest body that the Admin API takes.";
     }

@@ -72,6 +72,7 @@ fn settings_that_contradict_each_other_are_refused() {
         "ssl_cert: a.pem",
         "declarative_config: a.yml\ndeclarative_config_string: x",
         "admin_listen: 127.0.0.1:1 proxy_protocol",
+        "admin_gui_listen: 127.0.0.1:1 http2",
         "client_ssl_cert: a.pem",
     ] {
         assert!(read(text, &[]).is_err(), "{text}");

@@ -31,6 +31,7 @@ impl Process {
             .env("PORTCULLIS_DECLARATIVE_CONFIG", &file)
             .env("PORTCULLIS_PROXY_LISTEN", format!("127.0.0.1:{http}, 127.0.0.1:{https} http2 ssl"))
             .env("PORTCULLIS_ADMIN_LISTEN", "off")
+            .env("PORTCULLIS_ADMIN_GUI_LISTEN", "off")
             .env("PORTCULLIS_STATUS_LISTEN", format!("127.0.0.1:{status}"))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
