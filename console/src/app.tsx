@@ -135,7 +135,7 @@ function App() {
           {state === "lost" && (
             <div class="lost" role="alert"><Note tone="bad" title="The gateway does not answer">What you see may be out of date. The console asks again every second and goes on by itself. <Badge tone="bad">trying</Badge></Note></div>
           )}
-          {state === "locked" ? <Unlock /> : <Current key={at.path.join("/")} at={at} />}
+          {state === "locked" ? <Unlock /> : <Current key={at.path.join("/") + (at.path[1] === "new" ? at.query : "")} at={at} />}
         </main>
       </div>
       <Announcer />

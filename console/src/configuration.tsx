@@ -34,11 +34,11 @@ export function Configuration() {
           )}
         </Show>
       </Card>
-      <Card title="Last reload">
+      <Card title="Last reload" curl={<Curl path={path} />}>
         <Show of={known}>{(of) => (of.last_reload ? <Reload of={of.last_reload} now={of.now} /> : <Empty title="Nothing was reloaded since the start" />)}</Show>
       </Card>
-      {known.data?.last_failure && known.data.last_failure.at !== known.data.last_reload?.at && <Card title="Last reload that failed" tone="warn"><Reload of={known.data.last_failure} now={known.data.now} /></Card>}
-      <Card title="Difference to the one before">
+      {known.data?.last_failure && known.data.last_failure.at !== known.data.last_reload?.at && <Card title="Last reload that failed" tone="warn" curl={<Curl path={path} />}><Reload of={known.data.last_failure} now={known.data.now} /></Card>}
+      <Card title="Difference to the one before" curl={<Curl path={path} />}>
         <Show of={known}>{(of) => <Difference of={of.difference} />}</Show>
       </Card>
     </Page>

@@ -33,7 +33,7 @@ export function Keys() {
           ) : <Empty title={`Nothing expires within ${days} days`} />)}
         </Show>
       </Card>
-      <Card title="Unused credentials">
+      <Card title="Unused credentials" curl={<Curl path={path} />}>
         <Show of={expiry}>
           {(of) => (
             <>

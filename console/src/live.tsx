@@ -16,7 +16,7 @@ export function Live() {
       <Card title="Refused, by reason" curl={<Curl path="/live/rejects?minutes=60&limit=200" />}>
         <Show of={rejects}>{(of) => <Reasons of={of} chosen={reason} choose={only} />}</Show>
       </Card>
-      <Card title={reason ? `Last refusals: ${reason}` : "Last refusals"}>
+      <Card title={reason ? `Last refusals: ${reason}` : "Last refusals"} curl={<Curl path="/live/rejects?limit=200" />}>
         <Show of={rejects}>{(of) => <Recent of={of} reason={reason} />}</Show>
       </Card>
       <Card title="Verification" curl={<Curl path="/live/verification" />}>
@@ -43,7 +43,7 @@ function Reasons({ of, chosen, choose }: { of: Entity; chosen: string; choose(re
               <svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect width={(100 * one.total) / most} height="10" rx="1" /></svg>
               <Spark values={one.minutes} label={`${one.reason} by minute`} />
               <span class="number">{number(one.total)}</span>
-              {typeof one.previous === "number" ? <span class="muted number">{one.total >= one.previous ? "+" : "−"}{number(Math.abs(one.total - one.previous))} to the hour before</span> : <span />}
+              {typeof one.previous === "number" ? <span class="muted number">{one.total >= one.previous ? "+" : "−"}{number(Math.abs(one.total - one.previous))} on the hour before</span> : <span />}
             </li>
           ))}
         </ul>
@@ -77,7 +77,7 @@ function Recent({ of, reason }: { of: Entity; reason: string }) {
           { head: "Request", cell: (one) => <code>{one.method} {one.path}</code> },
           { head: "Issuer", cell: (one) => (one.issuer ? <code>{one.issuer}</code> : dash) },
           { head: "kid", cell: (one) => (one.kid ? <code>{one.kid}</code> : dash) },
-          { head: "Token", cell: (one) => (one.token_fp ? <code title="Fingerprint, as in the access log">{one.token_fp}</code> : dash) },
+          { head: "Token", cell: (one) => (one.token_fp ? <code class="fp" title="Fingerprint, as in the access log">{one.token_fp}</code> : dash) },
           { head: "Client", cell: (one) => one.client ?? dash },
         ]} />
       </div>
