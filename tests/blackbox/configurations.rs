@@ -17,6 +17,9 @@ fn ready_configurations_pass_check() {
             .arg(&file)
             .env("DECK_DEMO_SERVICE", "http://127.0.0.1:1")
             .env("DECK_DEMO_SECRET", "0123456789abcdef0123456789abcdef")
+            .env("DECK_ISSUER", "https://keycloak.example/realms/portcullis")
+            .env("DECK_CLIENT_ID", "gateway")
+            .env("DECK_CLIENT_SECRET", "gateway-secret")
             .env("DECK_DEMO_PUBLIC_KEY", PUBLIC_KEY.replace('\n', "\\n"))
             .output()
             .unwrap();
@@ -25,7 +28,7 @@ fn ready_configurations_pass_check() {
         assert!(!said.contains("unusable-key"), "{name}: {said}");
         checked += 1;
     }
-    assert!(checked >= 4);
+    assert!(checked >= 6);
 }
 
 /// A broken one is refused with file, line and remedy, and exit code 1.

@@ -198,3 +198,23 @@ def keys():
             ).decode()
 
     return Keys()
+
+
+@pytest.fixture(scope="session")
+def keycloak(tmp_path_factory):
+    """A running Keycloak with the realm of tests/e2e/keycloak/realm.json."""
+    from providers import Keycloak
+
+    server = Keycloak(tmp_path_factory.mktemp("keycloak"))
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def oidc_provider(tmp_path_factory):
+    """A running oidc-provider (npm)."""
+    from providers import OidcProvider
+
+    server = OidcProvider(tmp_path_factory.mktemp("oidc-provider"))
+    yield server.start()
+    server.stop()
