@@ -27,7 +27,7 @@ mod testing;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use reqwest::Url;
@@ -219,10 +219,13 @@ impl Oidc {
         mut need: Need,
     ) -> Result<(), Box<Rejection>> {
         let deadline = Instant::now() + PATIENCE + Duration::from_secs(1);
+        let began = seconds();
         let mut have = Have::default();
         // Keys twice, a grant, and what a token is asked about: no decision needs more.
         for _ in 0..6 {
             self.fetch(need, &mut have, deadline).await;
+            // A token that was issued while the request waited is not from the future.
+            let request = &Request { now: request.now + seconds().saturating_sub(began), ..*request };
             match self.decide(request, &Sent::new(request), state, &have) {
                 Ok(()) => return Ok(()),
                 Err(Halt::Refused(refused)) => return Err(refused),
@@ -259,6 +262,11 @@ impl Plugin for Oidc {
             || (self.methods.client_credentials && self.client_places.body);
         present::wants(request, body)
     }
+}
+
+/// Seconds since the UNIX epoch.
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The suffix of discovery documents (OpenID Connect Discovery 1.0 section 4).

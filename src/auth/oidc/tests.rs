@@ -360,6 +360,21 @@ async fn passwords_are_exchanged_and_the_tokens_kept() {
 }
 
 #[tokio::test]
+async fn a_token_issued_while_the_request_waits_is_not_from_the_future() {
+    let idp = Idp::start().await;
+    let plugin = idp.plugin(json!({ "auth_methods": ["password"], "client_id": ["app"], "client_secret": ["s3"] }));
+    let issue = |iat: u64| {
+        let token = idp.token(json!({ "iat": iat }));
+        idp.answers("/token", 200, &json!({ "access_token": token, "expires_in": 60 }).to_string());
+    };
+    idp.world.delay.store(1100, Relaxed);
+    issue(NOW + 1);
+    assert_eq!(told(&plugin, &basic("john:doe")).await, "ok");
+    issue(NOW + 30);
+    assert_eq!(told(&plugin, &basic("jane:doe")).await, "401 not_yet_valid");
+}
+
+#[tokio::test]
 async fn clients_authenticate_as_configured() {
     let idp = Idp::start().await;
     idp.answers("/token", 200, &json!({ "access_token": "opaque", "expires_in": 60 }).to_string());
