@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::auth::jwt::{Jwt, Lent};
+use portcullis::auth::oauth2::store::{Digest, Token};
+use portcullis::auth::oauth2::{Oauth2, Shared, TokenStore};
 use portcullis::auth::verified::Verified;
-use portcullis::auth::{Client, Directory, Flow, Plugin, Request, Scheme, State, identity};
-use portcullis::entity::{Consumer, JwtSecret, Ref};
+use portcullis::auth::{Client, Directory, Flow, Plugin as _, Request, Scheme, State, identity};
+use portcullis::entity::{Consumer, JwtSecret, Plugin, Ref};
 use portcullis::jose::{Algorithm, Compact, Jws, Object, SigningKey, hmac};
+use portcullis::store::tokens::LocalTokens;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -135,5 +138,96 @@ fn whole(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, parts, whole);
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<usize>().ok());
+    pages.unwrap_or_default() * 4096
+}
+
+/// The oauth2 plugin on a token that it issued, beside more and more others; prints what one takes in memory.
+fn opaque(c: &mut Criterion) {
+    let credential = Uuid::from_u128(7);
+    let mut directory = directory(&[]);
+    let application = json!({
+        "id": credential, "created_at": 0, "consumer": {"id": Uuid::from_u128(1)}, "name": "app", "client_id": "app",
+        "client_secret": "s", "hash_secret": false, "redirect_uris": null, "client_type": "confidential", "tags": null,
+    });
+    directory.put_oauth2(Arc::new(serde_json::from_value(application).expect("an application")));
+    let config = json!({
+        "mandatory_scope": false, "provision_key": "p", "token_expiration": 7200, "enable_authorization_code": false,
+        "enable_implicit_grant": false, "enable_client_credentials": true, "enable_password_grant": false,
+        "hide_credentials": false, "global_credentials": true, "refresh_token_ttl": 1_209_600, "reuse_refresh_token": false,
+    });
+    let plugin = json!({
+        "id": Uuid::from_u128(9), "created_at": 0, "updated_at": 0, "name": "oauth2", "instance_name": null, "route": null,
+        "service": null, "consumer": null, "config": config, "protocols": ["http"], "enabled": true, "tags": null,
+    });
+    let plugin: Plugin = serde_json::from_value(plugin).expect("a plugin");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let store = Arc::new(LocalTokens::in_memory());
+    let shared = Shared::new(store.clone());
+    let plugin = Oauth2::compile(&plugin, &shared).expect("a plugin");
+    let name = |n: usize| format!("{n:032}");
+    let address = IpAddr::from([127, 0, 0, 1]);
+    let mut there = 0;
+    for count in [1, 10_000, 1_000_000] {
+        let before = resident();
+        runtime.block_on(async {
+            for n in there..count {
+                let token = Token {
+                    id: Uuid::from_u128(n as u128),
+                    access: Digest::of(&name(n)),
+                    refresh: None,
+                    credential,
+                    service: None,
+                    userid: None,
+                    scope: Some("email profile".into()),
+                    created_at: NOW - 10,
+                    expires_in: 7200,
+                    purge_at: None,
+                    code: None,
+                };
+                store.issue(token).await.expect("kept");
+            }
+        });
+        if count > 10_000 {
+            eprintln!("{} bytes a token", (resident() - before) / (count - there));
+        }
+        there = count;
+        let headers: Vec<http::HeaderMap> = (0..1024)
+            .map(|n| {
+                // Spread over all of them, as clients' tokens are.
+                let token = name(n * 7919 % count);
+                let fields = [("host", "a.test".to_owned()), ("authorization", format!("Bearer {token}"))];
+                let value = |value: String| value.parse::<http::HeaderValue>().expect("a value");
+                fields.into_iter().map(|(name, v)| (http::HeaderName::from_static(name), value(v))).collect()
+            })
+            .collect();
+        let mut next = 0;
+        c.bench_function(&format!("oauth2 plugin, {count} tokens"), |b| {
+            b.iter(|| {
+                next = (next + 1) % headers.len();
+                let request = Request {
+                    method: &http::Method::GET,
+                    path: "/",
+                    query: None,
+                    headers: &headers[next],
+                    body: None,
+                    client: Client { address, peer: address, trusted: false },
+                    scheme: Scheme::Http,
+                    now: NOW,
+                    route: Uuid::nil(),
+                    service: None,
+                    directory: &directory,
+                };
+                let mut state = State::default();
+                assert!(matches!(plugin.access(&request, &mut state), Flow::Next));
+                black_box(state.authenticated().map(|who| identity::headers(who).count()))
+            })
+        });
+    }
+}
+
+criterion_group!(benches, parts, whole, opaque);
 criterion_main!(benches);

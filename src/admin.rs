@@ -20,6 +20,7 @@ mod request;
 mod schemas;
 mod serve;
 mod stored;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +41,7 @@ use self::paths::{Action, Endpoint};
 use self::request::{Incoming, Media};
 pub use self::serve::{Listener, serve};
 use self::stored::Stored;
+use self::tokens::WithTokens;
 use crate::snapshot::{Published, Resources};
 use crate::store::Feed;
 use crate::telemetry::logging::Log;
@@ -96,6 +98,7 @@ impl State {
             Source::Store(feed) => (Box::new(Stored::new(feed.clone())), true),
             Source::File(_) => (Box::new(Loaded::new(published.clone())), false),
         };
+        let entities = Box::new(WithTokens::new(entities, resources.registries.oauth2.tokens.clone()));
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         Arc::new(Self { options, source, entities, writable, published, resources, log, configuration, hostname })
     }

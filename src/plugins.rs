@@ -38,7 +38,7 @@ impl Registries {
         Self {
             token_limit: 16 * 1024,
             verified: Arc::default(),
-            oauth2: oauth2::Shared { tokens, clients: Arc::default() },
+            oauth2: oauth2::Shared::new(tokens),
             oidc: Arc::default(),
         }
     }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use portcullis::admin::{Declared, Options, Parts, Source, State, router};
+use portcullis::auth::oauth2::TokenStore;
 use portcullis::declarative;
 use portcullis::plugins::Registries;
 use portcullis::snapshot::{Published, Resources};
-use portcullis::store::tokens::LocalTokens;
+use portcullis::store::tokens::{LocalTokens, SqlTokens};
 use portcullis::store::{self, Feed};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -21,12 +22,8 @@ use tower::ServiceExt;
 
 use self::replay::{Answer, Bindings, Case};
 
-fn resources() -> Resources {
-    Resources {
-        registries: Registries::new(Arc::new(LocalTokens::in_memory())),
-        upstreams: Arc::default(),
-        metrics: Arc::default(),
-    }
+fn resources(tokens: Arc<dyn TokenStore>) -> Resources {
+    Resources { registries: Registries::new(tokens), upstreams: Arc::default(), metrics: Arc::default() }
 }
 
 fn admin(source: Source, published: Arc<Published>, resources: Resources) -> Router {
@@ -37,7 +34,7 @@ fn admin(source: Source, published: Arc<Published>, resources: Resources) -> Rou
 /// The Admin API over a database. The sender stops its feed.
 async fn with_store(url: &str) -> (Router, watch::Sender<bool>) {
     let store = store::open(url).await.unwrap();
-    let (published, resources) = (Arc::<Published>::default(), resources());
+    let (published, resources) = (Arc::<Published>::default(), resources(SqlTokens::new(store.clone())));
     let feed = Feed::new(store, published.clone(), resources.clone());
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(feed.clone().run(stopped));
@@ -98,7 +95,7 @@ async fn postgres_answers_as_kong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_database_it_answers_as_kong() {
-    let (published, resources) = (Arc::<Published>::default(), resources());
+    let (published, resources) = (Arc::<Published>::default(), resources(Arc::new(LocalTokens::in_memory())));
     let declared = Arc::new(Declared::new(declarative::Options::default(), published.clone(), resources.clone()));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     declared.load(std::fs::read_to_string(folder.join("jwt_kong_config.json")).unwrap()).await.unwrap();

@@ -58,13 +58,13 @@ pub async fn answer(state: &State, request: &Incoming, action: Action) -> Result
 
 fn created(written: Written) -> Result<Answer, Fault> {
     let mut answer = Answer::json(StatusCode::CREATED, Value::Object(written.body));
-    answer.revision = Some(written.revision);
+    answer.revision = written.revision;
     Ok(answer)
 }
 
 fn written(written: Written) -> Answer {
     let mut answer = Answer::ok(Value::Object(written.body));
-    answer.revision = Some(written.revision);
+    answer.revision = written.revision;
     answer
 }
 

@@ -70,11 +70,11 @@ pub struct Listed {
     pub next: Option<Uuid>,
 }
 
-/// An entity that was written, and the revision this became.
+/// An entity that was written, and the revision this became; tokens have none.
 #[derive(Clone, Debug)]
 pub struct Written {
     pub body: Body,
-    pub revision: i64,
+    pub revision: Option<i64>,
 }
 
 /// Where the entities are.

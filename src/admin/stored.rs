@@ -212,7 +212,7 @@ impl Entities for Stored {
         snis.apply(&mut write, document.id).await?;
         let revision = self.finish(write).await?;
         let row = Row { id: document.id, body: document.body, expires_at };
-        Ok(Written { body: self.shown(of, row).await?, revision })
+        Ok(Written { body: self.shown(of, row).await?, revision: Some(revision) })
     }
 
     async fn upsert(&self, of: &'static Collection, key: &Key, mut input: Body) -> Result<Written, Fault> {
@@ -247,7 +247,7 @@ impl Entities for Stored {
         snis.apply(&mut write, document.id).await?;
         let revision = self.finish(write).await?;
         let row = Row { id: document.id, body: document.body, expires_at };
-        Ok(Written { body: self.shown(of, row).await?, revision })
+        Ok(Written { body: self.shown(of, row).await?, revision: Some(revision) })
     }
 
     async fn update(&self, of: &'static Collection, key: &Key, mut patch: Body) -> Result<Written, Fault> {
@@ -275,7 +275,7 @@ impl Entities for Stored {
         snis.apply(&mut write, document.id).await?;
         let revision = self.finish(write).await?;
         let row = Row { id: document.id, body: document.body, expires_at };
-        Ok(Written { body: self.shown(of, row).await?, revision })
+        Ok(Written { body: self.shown(of, row).await?, revision: Some(revision) })
     }
 
     async fn delete(&self, of: &'static Collection, key: &Key) -> Result<Option<i64>, Fault> {

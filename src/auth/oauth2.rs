@@ -8,6 +8,7 @@ mod access;
 mod authorize;
 mod client;
 mod config;
+mod metrics;
 mod reply;
 mod scope;
 pub mod secret;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 pub use self::{
     client::Clients,
     config::{Config, Pkce},
+    metrics::{Collected, Metrics},
     store::TokenStore,
 };
 use super::anonymous::Anonymous;
@@ -35,6 +37,18 @@ use crate::entity;
 pub struct Shared {
     pub tokens: Arc<dyn TokenStore>,
     pub clients: Arc<Clients>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    pub fn new(tokens: Arc<dyn TokenStore>) -> Self {
+        Self { tokens, clients: Arc::default(), metrics: Arc::default() }
+    }
+
+    /// For the registry of a process.
+    pub fn collector(&self) -> Collected {
+        Collected { metrics: self.metrics.clone(), tokens: self.tokens.clone() }
+    }
 }
 
 /// The plugin, compiled.
@@ -64,6 +78,15 @@ impl Endpoint {
         }
     }
 
+    /// In metrics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Token => "token",
+        }
+    }
+
+    /// In messages, as Kong words it.
     fn name(self) -> &'static str {
         match self {
             Self::Authorize => "authorization endpoint",
@@ -139,6 +162,7 @@ impl Plugin for Oauth2 {
             return self.verify(request, state);
         };
         if request.method != http::Method::POST {
+            self.shared.metrics.refused(endpoint.label(), "invalid_method");
             return Flow::Stop(reply::invalid_method(self.config.realm.as_deref(), request.method, endpoint.name()));
         }
         Flow::Wait(Box::pin(async move {

@@ -95,6 +95,10 @@ reasons! {
     IdpError = "idp_error",
     /// An opaque token that is unknown or has ended.
     OpaqueUnknown = "opaque_unknown",
+    /// An authorization code or refresh token that is unknown, used up or another client's.
+    GrantUnknown = "grant_unknown",
+    /// The store of issued tokens did not answer.
+    StoreError = "store_error",
     /// Too many failed verifications from one address.
     VerifyBudget = "verify_budget",
     /// Too many requests.

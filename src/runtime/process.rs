@@ -20,16 +20,16 @@ use super::signals::{Order, Signals};
 use super::sockets::{Bound, Inherited, Listener, Role, open};
 use super::status::{self, Status};
 use super::tls::{self, Resolver};
+use super::tokens::Tokens;
 use super::upgrade::{self, Predecessor, Refused, Successor};
-use super::{Start, notify, tokens};
+use super::{Start, notify};
 use crate::admin;
 use crate::console;
 use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
 use crate::snapshot::{Published, Resources};
-use crate::store::tokens::LocalTokens;
-use crate::store::{self, Feed};
+use crate::store::{self, Feed, Store};
 use crate::telemetry::logging::Log;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream;
@@ -60,7 +60,7 @@ struct Process {
     loader: Arc<Loader>,
     resolver: Arc<Resolver>,
     resources: Resources,
-    tokens: Arc<LocalTokens>,
+    tokens: Tokens,
     published: Arc<Published>,
     /// Follows the database, where there is one.
     feed: Option<Arc<Feed>>,
@@ -94,8 +94,9 @@ pub async fn run(settings: Settings, mut start: Start, log: Log, runtimes: Runti
         None => bind(&settings, runtimes.worker_threads, &mut inherited)?,
         Some(_) => Vec::new(),
     };
-    let mut process = Process::new(settings, log, files, runtimes.worker_threads)?;
-    process.load_first(&mut signals).await?;
+    let database = open_database(&settings, &mut signals).await?;
+    let mut process = Process::new(settings, log, files, runtimes.worker_threads, database.as_ref())?;
+    process.load_first(database, &mut signals).await?;
     let mut predecessor = None;
     if let Some(successor) = successor {
         let (sockets, old) = take_over(&process.settings, successor, &mut signals).await?;
@@ -141,6 +142,21 @@ async fn take_over(
     }
 }
 
+/// The database of the settings, where there is one.
+async fn open_database(settings: &Settings, signals: &mut Signals) -> Result<Option<Store>, Failure> {
+    let Some(url) = settings.database_url() else { return Ok(None) };
+    let store = tokio::select! {
+        store = store::open_patiently(&url) => store.map_err(|error| cannot_be_used(&error))?,
+        _ = signals.stop() => return Err(vec!["stopped while the database was being opened".into()]),
+    };
+    tracing::info!("entities live in {}", store.location());
+    Ok(Some(store))
+}
+
+fn cannot_be_used(error: &store::Error) -> Failure {
+    vec![format!("the database cannot be used: {error}")]
+}
+
 /// Opens every socket of the settings.
 fn bind(settings: &Settings, workers: usize, inherited: &mut Inherited) -> Result<Vec<Bound>, Failure> {
     let roles = [
@@ -167,15 +183,21 @@ fn bind(settings: &Settings, workers: usize, inherited: &mut Inherited) -> Resul
 }
 
 impl Process {
-    fn new(settings: Settings, log: Log, files: usize, workers: usize) -> Result<Self, Failure> {
+    fn new(
+        settings: Settings,
+        log: Log,
+        files: usize,
+        workers: usize,
+        database: Option<&Store>,
+    ) -> Result<Self, Failure> {
         let metrics = Arc::new(Metrics::new(settings.kong_latency_metrics));
         let published = Arc::new(Published::default());
         let access_log = AccessLog::start(&access_log_options(&settings), metrics.log_drops())
             .map_err(|error| vec![format!("the access log cannot be opened: {error}")])?;
         let access_log = Arc::new(access_log);
-        let tokens = tokens::open(&settings).map_err(|error| vec![error.to_string()])?;
+        let tokens = Tokens::open(&settings, database).map_err(|error| vec![error.to_string()])?;
         let resources = Resources {
-            registries: registries(&settings, tokens.clone()),
+            registries: registries(&settings, tokens.store()),
             upstreams: Arc::new(upstream::Registry::new(
                 upstream_options(&settings),
                 Arc::new(upstream::SystemResolver),
@@ -184,6 +206,7 @@ impl Process {
         };
         // Fails only for names that are registered already.
         let _ = metrics.registry().register(Box::new(resources.registries.oidc.collector()));
+        let _ = metrics.registry().register(Box::new(resources.registries.oauth2.collector()));
         let resolver = Resolver::new(published.clone(), tls::default_certificates(&settings)?);
         if settings.ssl_cert.is_empty() && settings.proxy_listen.iter().any(|listen| listen.ssl) {
             tracing::warn!("ssl_cert is not set: names without a certificate get a self-signed one, made just now");
@@ -234,19 +257,13 @@ impl Process {
     }
 
     /// Loads the first configuration: from the database, or from declarative files.
-    async fn load_first(&mut self, signals: &mut Signals) -> Result<(), Failure> {
-        if let Some(url) = self.settings.database_url() {
-            let first = async {
-                let store = store::open_patiently(&url).await?;
-                tracing::info!("entities live in {}", store.location());
-                let feed = Feed::new(store, self.published.clone(), self.resources.clone());
-                feed.follow().await?;
-                Ok::<_, store::Error>(feed)
-            };
-            let feed = tokio::select! {
-                feed = first => feed.map_err(|error| vec![format!("the database cannot be used: {error}")])?,
+    async fn load_first(&mut self, database: Option<Store>, signals: &mut Signals) -> Result<(), Failure> {
+        if let Some(store) = database {
+            let feed = Feed::new(store, self.published.clone(), self.resources.clone());
+            tokio::select! {
+                followed = feed.follow() => followed.map_err(|error| cannot_be_used(&error))?,
                 _ = signals.stop() => return Err(vec!["stopped while the database was being read".into()]),
-            };
+            }
             if !feed.is_loaded() {
                 return Err(vec!["what the database holds cannot be served; the log says why".into()]);
             }
@@ -301,7 +318,7 @@ impl Process {
         if let Some(feed) = process.feed.clone() {
             tokio::spawn(feed.run(stopping.clone()));
         }
-        tokio::spawn(tokens::sweep(process.tokens.clone(), stopping.clone()));
+        tokio::spawn(process.tokens.clone().run(stopping.clone()));
         tokio::spawn(process.clone().reload_when_told());
         write_pid(&process.settings.pid_path());
         if let Some(old) = ready.predecessor

@@ -1,4 +1,4 @@
-//! The store of issued tokens as the settings want it, and its sweeping.
+//! The store of issued tokens as the settings want it, and its upkeep.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::settings::Settings;
-use crate::store::tokens::{JournalFault, LocalTokens};
+use crate::auth::oauth2::TokenStore;
+use crate::store::Store;
+use crate::store::tokens::{JournalFault, LocalTokens, SqlTokens};
 
 /// How often what has ended is forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -15,17 +17,43 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// # Errors
-/// When the token file cannot be used.
-pub fn open(settings: &Settings) -> Result<Arc<LocalTokens>, JournalFault> {
-    Ok(Arc::new(match settings.token_path() {
-        Some(path) => LocalTokens::in_file(&path, now())?,
-        None => LocalTokens::in_memory(),
-    }))
+/// Where this process keeps tokens.
+#[derive(Clone, Debug)]
+pub enum Tokens {
+    Local(Arc<LocalTokens>),
+    Sql(Arc<SqlTokens>),
 }
 
-/// Sweeps until the process stops.
-pub async fn sweep(tokens: Arc<LocalTokens>, mut stopping: watch::Receiver<bool>) {
+impl Tokens {
+    /// Those of the database, where there is one. Their work is done on the runtime this is called on.
+    ///
+    /// # Errors
+    /// When the token file cannot be used.
+    pub fn open(settings: &Settings, database: Option<&Store>) -> Result<Self, JournalFault> {
+        Ok(match (database, settings.token_path()) {
+            (Some(database), _) => Self::Sql(SqlTokens::new(database.clone())),
+            (None, Some(path)) => Self::Local(Arc::new(LocalTokens::in_file(&path, now())?)),
+            (None, None) => Self::Local(Arc::new(LocalTokens::in_memory())),
+        })
+    }
+
+    pub fn store(&self) -> Arc<dyn TokenStore> {
+        match self {
+            Self::Local(tokens) => tokens.clone(),
+            Self::Sql(tokens) => tokens.clone(),
+        }
+    }
+
+    /// Keeps them in order until the process stops.
+    pub async fn run(self, stopping: watch::Receiver<bool>) {
+        match self {
+            Self::Local(tokens) => sweep(tokens, stopping).await,
+            Self::Sql(tokens) => tokens.run(stopping).await,
+        }
+    }
+}
+
+async fn sweep(tokens: Arc<LocalTokens>, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stopping.changed() => return,

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::read::parse;
 use super::sql::{Param, Row};
-use super::write::CHANNEL;
 use super::{Body, Engine, Error, Store, now_ms};
 
 /// A document as it is now, or that it is gone.
@@ -82,9 +81,9 @@ impl Store {
         Ok(Changes { revision, complete: true, documents })
     }
 
-    /// A watcher for writes of others.
-    pub fn watch(&self) -> Watcher {
-        Watcher { store: self.clone(), listener: None }
+    /// A watcher for what others tell on a channel of PostgreSQL's.
+    pub(super) fn watch(&self, channel: &'static str) -> Watcher {
+        Watcher { store: self.clone(), channel, listener: None }
     }
 }
 
@@ -108,6 +107,7 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct Watcher {
     store: Store,
+    channel: &'static str,
     listener: Option<PgListener>,
 }
 
@@ -149,7 +149,7 @@ impl Watcher {
     async fn connect(&mut self) -> bool {
         let Engine::Postgres(pool) = &self.store.engine else { return false };
         let Ok(mut listener) = PgListener::connect_with(pool).await else { return false };
-        if listener.listen(CHANNEL).await.is_err() {
+        if listener.listen(self.channel).await.is_err() {
             return false;
         }
         self.listener = Some(listener);

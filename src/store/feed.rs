@@ -12,6 +12,7 @@ use prometheus::IntGauge;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
+use super::write::CHANNEL;
 use super::{Body, Changed, Changes, Collection, Error, Signal, Store};
 use crate::diagnostic::Diagnostic;
 use crate::entity::{Dataset, Entity, Kind};
@@ -137,7 +138,7 @@ impl Feed {
 
     /// Follows the database until told to stop.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut watcher = self.store.watch();
+        let mut watcher = self.store.watch(CHANNEL);
         let mut cleaned = Instant::now();
         while !*stop.borrow() {
             if let Err(fault) = self.follow().await {

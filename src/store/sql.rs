@@ -8,6 +8,7 @@ use super::{Engine, Error, Store};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Param<'a> {
     Text(&'a str),
+    MaybeText(Option<&'a str>),
     Integer(i64),
     MaybeInteger(Option<i64>),
 }
@@ -20,6 +21,13 @@ pub(super) enum Row {
 
 impl Row {
     pub fn text(&self, column: usize) -> Result<String, Error> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub fn maybe_text(&self, column: usize) -> Result<Option<String>, Error> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
@@ -78,6 +86,7 @@ macro_rules! bound {
         for param in $params {
             query = match *param {
                 Param::Text(text) => query.bind(text.to_owned()),
+                Param::MaybeText(text) => query.bind(text.map(str::to_owned)),
                 Param::Integer(number) => query.bind(number),
                 Param::MaybeInteger(number) => query.bind(number),
             };

@@ -8,6 +8,7 @@ use super::collection::{Document, Reference};
 use super::read::stored;
 use super::sql::{Param, Session};
 use super::{Body, Error, Store, Stored, now_ms};
+use crate::auth::oauth2::store::Owner;
 
 /// The channel on which PostgreSQL tells gateways of a new revision.
 pub(super) const CHANNEL: &str = "portcullis_revision";
@@ -232,6 +233,15 @@ impl Write {
                 }
             }
         }
+        let owners: Vec<Owner> = closure
+            .iter()
+            .filter_map(|(collection, id)| match collection.as_str() {
+                "oauth2_credentials" => Some(Owner::Credential(Uuid::try_parse(id).ok()?)),
+                "services" => Some(Owner::Service(Uuid::try_parse(id).ok()?)),
+                _ => None,
+            })
+            .collect();
+        super::tokens::end_owned(&mut self.session, &owners).await?;
         // Whatever order they refer to each other in, none stands in the way of another.
         for (collection, id) in &closure {
             let owner = [Param::Text(collection), Param::Text(id)];

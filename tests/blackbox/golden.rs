@@ -32,3 +32,13 @@ fn oauth2() {
     (ports.proxy, ports.tls) = (process.http, process.https);
     golden::assert_all(golden::replay("oauth2.jsonl", ports, &echo, false), 130);
 }
+
+/// The same cases with everything in a database: entities imported, tokens and codes in its tables.
+#[test]
+fn oauth2_on_sqlite() {
+    let echo = Echo::start();
+    let mut ports = Ports { proxy: 0, tls: 0, admin: 0, service: echo.port };
+    let process = Process::on_sqlite(&golden::configuration("oauth2_kong_config.json", ports));
+    (ports.proxy, ports.tls) = (process.http, process.https);
+    golden::assert_all(golden::replay("oauth2.jsonl", ports, &echo, false), 130);
+}

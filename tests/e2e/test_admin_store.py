@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import pwd
-import shutil
 import signal
 import statistics
 import subprocess
@@ -117,42 +115,6 @@ def test_no_acknowledged_write_is_lost_by_a_kill(gateway, tmp_path):
         path = page["next"]
     assert set(acknowledged) <= there
     assert "error" not in second.log().lower()
-
-
-class Postgres:
-    def __init__(self, folder):
-        self.folder, self.port = folder, free_port()
-        self.tools = next((p for p in (shutil.which("initdb"),) if p), None)
-        assert self.tools, "PostgreSQL's initdb is not installed"
-        # PostgreSQL does not run as root.
-        self.user = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []
-        if self.user:
-            os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
-            for parent in folder.parents:
-                with contextlib.suppress(OSError):
-                    parent.chmod(parent.stat().st_mode | 0o011)
-        self.run("initdb", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust")
-        self.start()
-        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
-
-    def run(self, *command):
-        command = [shutil.which(command[0]), *command[1:]]
-        subprocess.run([*self.user, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-
-    def start(self):
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
-        self.run("pg_ctl", "-D", str(self.folder / "data"), "-o", options, "-l", str(self.folder / "log"), "-w", "start")
-
-    def stop(self):
-        self.run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
-
-
-@pytest.fixture
-def postgres(tmp_path_factory):
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    yield server
-    with contextlib.suppress(subprocess.CalledProcessError):
-        server.stop()
 
 
 def until(condition, seconds):

@@ -36,7 +36,13 @@ impl Oauth2 {
         let known = self.shared.tokens.lookup(&digest);
         if known.is_none() && self.shared.tokens.may_know_more(&digest) {
             return Flow::Wait(Box::pin(async move {
-                match self.shared.tokens.fetch(&digest).await {
+                let found = self.shared.tokens.fetch(&digest).await;
+                self.shared.metrics.looked_up(match &found {
+                    Ok(Some(_)) => "found",
+                    Ok(None) => "unknown",
+                    Err(_) => "failed",
+                });
+                match found {
                     Ok(found) => self.decide(request, state, &presented, found, started),
                     Err(fault) => Err(reply::unavailable(&fault)),
                 }

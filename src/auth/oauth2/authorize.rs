@@ -19,7 +19,16 @@ impl Oauth2 {
     pub(super) async fn authorize(&self, request: &Request<'_>) -> Box<Rejection> {
         let arguments = Self::arguments(request);
         let state = arguments.text("state").filter(|state| !state.is_empty());
+        let refused = |fault: &Fault| self.shared.metrics.refused("authorize", fault.error);
+        let address = request.client.address;
+        if self.shared.clients.is_over_budget(address, None) {
+            return self.too_many_attempts("authorize");
+        }
         if let Err(fault) = self.check_caller(request, &arguments) {
+            refused(&fault);
+            if fault.error == "invalid_provision_key" {
+                self.shared.clients.failed(address, None);
+            }
             return fault.reply(state);
         }
         let client_id = arguments.text("client_id").unwrap_or_default();
@@ -27,7 +36,9 @@ impl Oauth2 {
         let Some((client, registered)) =
             client.and_then(|client| Some((client, client.redirect_uris.as_deref().filter(|uris| !uris.is_empty())?)))
         else {
-            return Fault::client().reply(state);
+            let fault = Fault::client();
+            refused(&fault);
+            return fault.reply(state);
         };
         // All of these are looked at, and the last fault is told.
         let mut fault = None;
@@ -59,10 +70,22 @@ impl Oauth2 {
         let userid = arguments.text("authenticated_userid");
         let granted = Granted { client, service, scope, challenge, userid };
         let outcome = match fault {
-            Some(fault) => Err(fault),
+            Some(fault) => {
+                refused(&fault);
+                Err(fault)
+            }
             None => match self.grant(request, response_type, granted).await {
-                Ok(members) => Ok(members),
-                Err(fault) => return unavailable(&fault),
+                Ok(members) => {
+                    self.shared.metrics.issued(match response_type {
+                        ResponseType::Code => "code",
+                        ResponseType::Token => "implicit",
+                    });
+                    Ok(members)
+                }
+                Err(fault) => {
+                    self.shared.metrics.refused("authorize", "store");
+                    return unavailable(&fault);
+                }
             },
         };
         let status = if outcome.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };

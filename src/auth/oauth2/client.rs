@@ -10,12 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pingora_limits::rate::Rate;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{Oauth2, secret};
 use crate::auth::Request;
 use crate::auth::arguments::Arguments;
 use crate::entity::Oauth2Credential;
+
+/// Hashes that are computed at once: they are slow on purpose, and requests must go on beside them.
+const HASHING: usize = 2;
 
 /// Failures a minute after which a client id, or an address, has to wait.
 const FAILURES_PER_MINUTE: f64 = 60.0;
@@ -26,6 +30,7 @@ pub struct Clients {
     /// Hashed secrets that were verified: credential and stored hash, under a keyed digest of the secret.
     verified: Cache<[u8; 32], ()>,
     key: hmac::Key,
+    hashing: Semaphore,
 }
 
 impl std::fmt::Debug for Clients {
@@ -40,15 +45,27 @@ impl Default for Clients {
         let rng = aws_lc_rs::rand::SystemRandom::new();
         let key =
             hmac::Key::generate(hmac::HMAC_SHA256, &rng).unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0]));
-        Self { failures: Rate::new(Duration::from_secs(60)), verified: Cache::new(10_000), key }
+        Self {
+            failures: Rate::new(Duration::from_secs(60)),
+            verified: Cache::new(10_000),
+            key,
+            hashing: Semaphore::new(HASHING),
+        }
     }
 }
 
 impl Clients {
-    /// Whether a client id or an address has failed too often within the last minute.
+    /// Whether a client id at an address, or the address, has failed too often within the last minute.
     pub fn is_over_budget(&self, address: IpAddr, client_id: Option<&str>) -> bool {
-        let over = |rate: f64| rate * 60.0 >= FAILURES_PER_MINUTE;
-        over(self.failures.rate(&address)) || client_id.is_some_and(|id| over(self.failures.rate(&(id, address))))
+        let over = |failures: f64| failures >= FAILURES_PER_MINUTE;
+        over(self.recent(&address)) || client_id.is_some_and(|id| over(self.recent(&(id, address))))
+    }
+
+    /// Failures within the last minute: those of this one so far, and their share of the one before.
+    fn recent<K: std::hash::Hash>(&self, key: &K) -> f64 {
+        self.failures.rate_with(key, |seen| {
+            seen.prev_samples as f64 * (1.0 - seen.current_interval_fraction) + seen.curr_samples as f64
+        })
     }
 
     pub fn failed(&self, address: IpAddr, client_id: Option<&str>) {
@@ -69,28 +86,41 @@ impl Clients {
         digest
     }
 
-    /// Verifies a secret; a hash off the serving threads.
-    pub async fn verify(&self, client: Option<&Arc<Oauth2Credential>>, given: &str) -> bool {
+    /// Verifies a secret, a hash off the serving threads. `None`: meanwhile too many attempts have failed.
+    pub async fn verify(
+        &self,
+        address: IpAddr,
+        client_id: Option<&str>,
+        client: Option<&Arc<Oauth2Credential>>,
+        given: &str,
+    ) -> Option<bool> {
         let hashed = client.filter(|client| client.hash_secret || secret::is_hash(&client.client_secret));
-        if let Some(client) = hashed {
-            let digest = self.digest(client.id, &client.client_secret, given);
-            if self.verified.get(&digest).is_some() {
-                return true;
-            }
-            let (client, given) = (client.clone(), given.to_owned());
-            let good = tokio::task::spawn_blocking(move || secret::verify_hash(&client.client_secret, &given)).await;
-            let good = good.unwrap_or(false);
-            if good {
-                self.verified.insert(digest, ());
-            }
-            return good;
+        let digest = hashed.map(|client| self.digest(client.id, &client.client_secret, given));
+        if digest.is_some_and(|digest| self.verified.get(&digest).is_some()) {
+            return Some(true);
         }
-        if client.is_some_and(|client| secret::verify_plain(&client.client_secret, given)) {
-            return true;
+        if hashed.is_none() && client.is_some_and(|client| secret::verify_plain(&client.client_secret, given)) {
+            return Some(true);
         }
-        let given = given.to_owned();
-        let _same_time = tokio::task::spawn_blocking(move || secret::verify_nothing(&given)).await;
-        false
+        let _permit = self.hashing.acquire().await.ok()?;
+        if self.is_over_budget(address, client_id) {
+            return None;
+        }
+        let (stored, given) = (hashed.map(|client| client.client_secret.clone()), given.to_owned());
+        let work = move || match stored {
+            Some(stored) => secret::verify_hash(&stored, &given),
+            None => {
+                secret::verify_nothing(&given);
+                false
+            }
+        };
+        let good = tokio::task::spawn_blocking(work).await.unwrap_or(false);
+        match digest.filter(|_| good) {
+            Some(digest) => self.verified.insert(digest, ()),
+            // Counted before the next one gets its turn.
+            None => self.failed(address, client_id),
+        }
+        Some(good)
     }
 }
 

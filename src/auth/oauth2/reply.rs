@@ -32,6 +32,11 @@ impl Fault {
         Self { reason: Reason::CredentialUnknown, ..Self::new("invalid_client", "Invalid client authentication") }
     }
 
+    /// An authorization code or refresh token that gives no token.
+    pub fn grant(description: &str) -> Self {
+        Self { reason: Reason::GrantUnknown, ..Self::new("invalid_request", description) }
+    }
+
     pub fn members(&self) -> Vec<(String, Value)> {
         vec![("error".into(), self.error.into()), ("error_description".into(), self.description.clone().into())]
     }
@@ -120,7 +125,7 @@ pub fn invalid_token(realm: Option<&str>, reason: Reason, description: &str) -> 
 pub fn unavailable(fault: &super::store::StoreFault) -> Box<Rejection> {
     tracing::error!(%fault, "oauth2");
     Box::new(Rejection {
-        reason: Reason::IdpError,
+        reason: Reason::StoreError,
         status: StatusCode::INTERNAL_SERVER_ERROR,
         body: Body::Negotiated("An unexpected error occurred".into()),
         headers: Vec::new(),

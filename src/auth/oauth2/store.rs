@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// SHA-256 of a token or code.
+/// SHA-256 of a token or code. Its text, in files and databases, is base64url without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Digest(#[serde(with = "base64url")] pub [u8; 32]);
 
@@ -19,9 +21,23 @@ impl Digest {
         bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         Self(bytes)
     }
+
+    pub fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Reads [`Self::to_text`] back.
+    pub fn from_text(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    /// Spread evenly over all values, as a digest is: a hash for tables.
+    pub fn hash(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
-/// A digest as text, in files.
 mod base64url {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -71,6 +87,17 @@ impl Token {
     pub fn is_purged(&self, now: u64) -> bool {
         self.purge_at.is_some_and(|at| now >= at)
     }
+
+    /// From when on nothing of it is of use to anybody; `None`: never. With a refresh token that is when the row goes.
+    pub fn ends_at(&self) -> Option<u64> {
+        // `is_expired` holds one second later than the sum.
+        let expires = (self.expires_in > 0).then(|| self.created_at.saturating_add(self.expires_in).saturating_add(1));
+        match (self.refresh, expires, self.purge_at) {
+            (Some(_), _, purge) => purge,
+            (None, Some(expires), Some(purge)) => Some(expires.min(purge)),
+            (None, expires, purge) => expires.or(purge),
+        }
+    }
 }
 
 /// An authorization code that was handed out.
@@ -114,19 +141,63 @@ pub enum Redemption {
     Gone,
 }
 
+/// What a token is known by where it is administered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    Id(Uuid),
+    Access(Digest),
+}
+
+/// Whose tokens are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Credential(Uuid),
+    Service(Uuid),
+}
+
+impl Owner {
+    pub fn owns(self, token: &Token) -> bool {
+        match self {
+            Self::Credential(id) => token.credential == id,
+            Self::Service(id) => token.service == Some(id),
+        }
+    }
+}
+
+/// What another token has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Id,
+    Access,
+    Refresh,
+}
+
+/// Whether [`TokenStore::put`] creates or replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// Only where no token has the id.
+    New,
+    /// In place of the one with the id, or as a new one.
+    Replace,
+}
+
 /// The store could not do it; says why, without secrets.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the token store failed: {0}")]
 pub struct StoreFault(pub String);
 
 type Result<T> = std::result::Result<T, StoreFault>;
 
 /// Keeps tokens and codes. When a writing call returns, what it wrote survives the process, as far as the implementation
-/// keeps anything.
+/// keeps anything, and every gateway that shares the store acts on it: at once on what is new, and on what was ended in the
+/// time of any other change.
 #[async_trait]
 pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// An access token, from memory alone: the hot path.
     fn lookup(&self, access: &Digest) -> Option<Arc<Token>>;
+
+    /// How many tokens memory holds.
+    fn in_memory(&self) -> usize;
 
     /// Whether a token that [`Self::lookup`] does not know may still be known to [`Self::fetch`]: another gateway may have
     /// issued it.
@@ -151,9 +222,22 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// A code, left where it is.
     async fn code(&self, digest: &Digest, now: u64) -> Result<Option<Code>>;
 
-    /// Takes a code out, atomically: of several at once, one is told [`Redemption::Taken`].
-    async fn redeem(&self, digest: &Digest) -> Result<Redemption>;
+    /// Takes a code out and keeps the token given for it, both or neither: of several at once, one is told
+    /// [`Redemption::Taken`], and the tokens of the others are not kept.
+    async fn redeem(&self, digest: &Digest, token: Token) -> Result<Redemption>;
 
     /// Ends the tokens that were issued for a code, but for those that `spare` names.
     async fn revoke_issued_for(&self, code: &Digest, spare: Spare) -> Result<()>;
+
+    /// Some tokens in the order of their ids, those after `after`.
+    async fn list(&self, of: Option<Owner>, after: Option<Uuid>, size: usize) -> Result<Vec<Arc<Token>>>;
+
+    /// One token, expired or not.
+    async fn find(&self, name: Name) -> Result<Option<Arc<Token>>>;
+
+    /// Keeps a token that somebody wrote down.
+    async fn put(&self, token: Token, how: Put) -> Result<std::result::Result<(), Taken>>;
+
+    /// Ends a token; whether it was there.
+    async fn remove(&self, id: Uuid) -> Result<bool>;
 }

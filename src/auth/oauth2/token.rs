@@ -29,6 +29,8 @@ pub(super) struct Issue {
 /// Why an endpoint gives no token.
 enum Refused {
     Fault(Fault),
+    /// Too many failed attempts came before.
+    Attempts,
     Store(StoreFault),
 }
 
@@ -54,24 +56,35 @@ impl Oauth2 {
         let client_id = presented.client_id.as_deref();
         let (clients, address) = (&self.shared.clients, request.client.address);
         if clients.is_over_budget(address, client_id) {
-            return too_many_attempts();
+            return self.too_many_attempts("token");
         }
         match self.token(request, &arguments, presented.client_id.as_deref(), &presented).await {
             Ok(mut members) => {
+                self.shared.metrics.issued(arguments.text("grant_type").unwrap_or_default());
                 members.extend(state.map(|state| ("state".to_owned(), Value::from(state))));
                 endpoint_reply(Reason::Answered, StatusCode::OK, members.into_iter().collect::<Map<_, _>>())
             }
-            Err(Refused::Store(fault)) => unavailable(&fault),
+            Err(Refused::Store(fault)) => {
+                self.shared.metrics.refused("token", "store");
+                unavailable(&fault)
+            }
+            Err(Refused::Attempts) => self.too_many_attempts("token"),
             Err(Refused::Fault(fault)) => {
-                if matches!(fault.error, "invalid_client" | "invalid_grant" | "invalid_provision_key")
-                    || fault.description == "Invalid code"
-                    || fault.description == "Invalid refresh_token"
-                {
+                self.shared.metrics.refused("token", fault.error);
+                // Whatever a guess would get wrong; wrong secrets were counted where they were verified.
+                let guessed = matches!(fault.error, "invalid_grant" | "invalid_provision_key")
+                    || fault.reason == Reason::GrantUnknown;
+                if guessed {
                     clients.failed(address, client_id);
                 }
                 fault.reply(state)
             }
         }
+    }
+
+    pub(super) fn too_many_attempts(&self, endpoint: &str) -> Box<Rejection> {
+        self.shared.metrics.refused(endpoint, "attempts");
+        too_many_attempts()
     }
 
     async fn token(
@@ -105,6 +118,7 @@ impl Oauth2 {
             }
         }
         let secret = presented.client_secret.as_deref();
+        let verify = |client| self.verify_client(request, client_id, client, secret.unwrap_or_default());
         match client.map(|client| client.client_type) {
             Some(Oauth2ClientType::Public) => {
                 if secret.is_some_and(|secret| !secret.is_empty()) {
@@ -112,11 +126,11 @@ impl Oauth2 {
                 }
             }
             Some(Oauth2ClientType::Confidential) => {
-                if !self.shared.clients.verify(client, secret.unwrap_or_default()).await {
+                if !verify(client).await? {
                     fault = Some(challenged());
                 }
             }
-            None => drop(self.shared.clients.verify(None, secret.unwrap_or_default()).await),
+            None => drop(verify(None).await?),
         }
         if let Some(fault) = fault {
             return Err(fault.into());
@@ -133,6 +147,18 @@ impl Oauth2 {
                 None => Err(Fault::client().into()),
             },
         }
+    }
+
+    /// Whether the secret is the client's; as slow for a client that does not exist.
+    async fn verify_client(
+        &self,
+        request: &Request<'_>,
+        client_id: Option<&str>,
+        client: Option<&std::sync::Arc<Oauth2Credential>>,
+        secret: &str,
+    ) -> Result<bool, Refused> {
+        let verified = self.shared.clients.verify(request.client.address, client_id, client, secret).await;
+        verified.ok_or(Refused::Attempts)
     }
 
     async fn client_credentials(
@@ -173,7 +199,7 @@ impl Oauth2 {
         arguments: &Arguments,
         client: &Oauth2Credential,
     ) -> Result<Members, Refused> {
-        let invalid = || Refused::from(Fault::new("invalid_request", "Invalid code"));
+        let invalid = || Refused::from(Fault::grant("Invalid code"));
         let tokens = &self.shared.tokens;
         let digest = Digest::of(arguments.text("code").ok_or_else(invalid)?);
         let Some(code) = tokens.code(&digest, request.now).await? else {
@@ -190,10 +216,6 @@ impl Oauth2 {
             return Err(invalid());
         }
         self.check_verifier(arguments, client, &code)?;
-        // Taken before anything is issued: of two redemptions at once, one finds it gone.
-        if tokens.redeem(&digest).await? == Redemption::Gone {
-            return Err(invalid());
-        }
         let issue = Issue {
             credential: client.id,
             service,
@@ -202,7 +224,12 @@ impl Oauth2 {
             with_refresh: true,
             code: Some(digest),
         };
-        Ok(self.issue_new(request.now, issue).await?)
+        let (token, members) = self.new_token(request.now, issue);
+        // Taken with the issue, in one step: of two redemptions at once, one finds it gone.
+        match tokens.redeem(&digest, token).await? {
+            Redemption::Taken => Ok(members),
+            Redemption::Gone => Err(invalid()),
+        }
     }
 
     /// PKCE: the verifier belongs to the code's challenge (RFC 7636 section 4.6).
@@ -241,7 +268,7 @@ impl Oauth2 {
         arguments: &Arguments,
         client: &Oauth2Credential,
     ) -> Result<Members, Refused> {
-        let invalid = || Refused::from(Fault::new("invalid_request", "Invalid refresh_token"));
+        let invalid = || Refused::from(Fault::grant("Invalid refresh_token"));
         let tokens = &self.shared.tokens;
         let presented = arguments.text("refresh_token").ok_or_else(invalid)?;
         let refresh = Digest::of(presented);
@@ -251,7 +278,7 @@ impl Oauth2 {
         let old =
             old.filter(|old| (global || old.service == service) && !old.is_purged(request.now)).ok_or_else(invalid)?;
         if old.credential != client.id {
-            return Err(Fault::client().into());
+            return Err(Fault { reason: Reason::GrantUnknown, ..Fault::client() }.into());
         }
         if !scope::still_allowed(&self.config, old.scope.as_deref()) {
             return Err(Fault::new("invalid_scope", "Scope mismatch").into());

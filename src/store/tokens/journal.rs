@@ -1,10 +1,10 @@
 //! An append-only file of what happened to tokens, one JSON object a line.
 //!
-//! Writes of several callers go to the disk together and are acknowledged once they are there. A last line that a crash cut
+//! Callers change memory first and append then, so that memory always holds what the file does. Writes of several callers go to the disk together and are acknowledged once they are there. A last line that a crash cut
 //! short is left out; any other line that cannot be read keeps the file from being used. Tokens stand in it as digests.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::auth::oauth2::store::{Code, Digest, Spare, Token};
 
@@ -34,8 +35,10 @@ pub enum Entry {
     Issue(Token),
     Rotate(Digest, Token),
     Code(Code),
-    Redeem(Digest),
+    Redeem(Digest, Token),
     RevokeIssuedFor(Digest, Spare),
+    Put(Token),
+    Remove(Uuid),
 }
 
 type Acknowledge = oneshot::Sender<Result<(), String>>;
@@ -43,12 +46,35 @@ type Acknowledge = oneshot::Sender<Result<(), String>>;
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    /// Shared with the writer, which swaps it when the file is written anew.
-    file: Arc<Mutex<File>>,
+    /// Shared with the writer.
+    file: Arc<Mutex<Open>>,
     queue: mpsc::Sender<(Vec<u8>, Acknowledge)>,
     lines: Arc<AtomicUsize>,
     /// Whether the last line was cut short when the file was opened.
     torn: AtomicBool,
+}
+
+/// The file in use.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// What was appended since the file began to be written anew; `None`: it is not being.
+    since: Option<Vec<u8>>,
+}
+
+impl Open {
+    /// Appends whole lines, or nothing.
+    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        let before = self.file.metadata()?.len();
+        let written = self.file.write_all(text).and_then(|()| self.file.sync_data());
+        if written.is_err() {
+            // Half a line in the middle would make the file unreadable.
+            self.file.set_len(before)?;
+        } else if let Some(since) = &mut self.since {
+            since.extend_from_slice(text);
+        }
+        written
+    }
 }
 
 /// The file is written anew when it has this many lines more than twice what it needs.
@@ -80,7 +106,7 @@ impl Journal {
             text.clear();
         }
         drop(reader);
-        let file = Arc::new(Mutex::new(file));
+        let file = Arc::new(Mutex::new(Open { file, since: None }));
         let (queue, waiting) = mpsc::channel();
         let there = file.clone();
         std::thread::Builder::new()
@@ -117,26 +143,41 @@ impl Journal {
         self.torn.load(Ordering::Relaxed) || self.lines.load(Ordering::Relaxed) > 2 * live + SLACK
     }
 
-    /// Replaces the file by one that holds these entries.
+    /// Replaces the file by one that holds these entries, and what was appended while they were gathered and written.
     ///
     /// # Errors
     /// When that cannot be written; the old file then stays in use.
-    pub fn rewrite(&self, entries: Vec<Entry>) -> Result<(), JournalFault> {
-        let io_fault = |error| JournalFault::Io { path: self.path.clone(), error };
-        // No write is under way while the lock is held, so none is lost between the two files.
-        let mut current = self.file.lock();
-        let fresh_path = self.path.with_extension("new");
-        let mut fresh =
-            private(OpenOptions::new().write(true).create(true).truncate(true)).open(&fresh_path).map_err(io_fault)?;
-        let mut text = Vec::new();
-        for entry in &entries {
-            text.extend(line_of(entry).map_err(io_fault)?);
-        }
-        fresh.write_all(&text).and_then(|()| fresh.sync_all()).map_err(io_fault)?;
-        std::fs::rename(&fresh_path, &self.path).map_err(io_fault)?;
-        *current = OpenOptions::new().append(true).open(&self.path).map_err(io_fault)?;
+    pub fn rewrite(&self, entries: impl FnOnce() -> Vec<Entry>) -> Result<(), JournalFault> {
+        // Whatever was appended before is in memory already, and so among the entries; what comes after is noted.
+        self.file.lock().since = Some(Vec::new());
+        let entries = entries();
+        let result = self.replace(&entries);
+        self.file.lock().since = None;
+        result.map_err(|error| JournalFault::Io { path: self.path.clone(), error })?;
         self.lines.store(entries.len(), Ordering::Relaxed);
         self.torn.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn replace(&self, entries: &[Entry]) -> io::Result<()> {
+        let fresh_path = self.path.with_extension("new");
+        let mut fresh = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&fresh_path)?;
+        let mut text = BufWriter::new(&fresh);
+        for entry in entries {
+            text.write_all(&line_of(entry)?)?;
+        }
+        text.flush()?;
+        drop(text);
+        // The most of it goes to the disk while others still append to the old file.
+        fresh.sync_all()?;
+        let mut current = self.file.lock();
+        fresh.write_all(current.since.as_deref().unwrap_or_default())?;
+        fresh.sync_all()?;
+        std::fs::rename(&fresh_path, &self.path)?;
+        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        current.file = OpenOptions::new().append(true).open(&self.path)?;
         Ok(())
     }
 }
@@ -153,17 +194,14 @@ fn line_of(entry: &Entry) -> io::Result<Vec<u8>> {
 }
 
 /// Writes what is waiting, all of it at once, until the journal is dropped.
-fn write_all(file: &Mutex<File>, waiting: &mpsc::Receiver<(Vec<u8>, Acknowledge)>) {
+fn write_all(file: &Mutex<Open>, waiting: &mpsc::Receiver<(Vec<u8>, Acknowledge)>) {
     while let Ok((mut text, first)) = waiting.recv() {
         let mut callers = vec![first];
         while let Ok((more, caller)) = waiting.try_recv() {
             text.extend(more);
             callers.push(caller);
         }
-        let written = {
-            let mut file = file.lock();
-            file.write_all(&text).and_then(|()| file.sync_data())
-        };
+        let written = file.lock().append(&text);
         let result = written.map_err(|error| error.to_string());
         for caller in callers {
             let _gone = caller.send(result.clone());

@@ -1,64 +1,20 @@
-//! Tokens in memory: tables that readers see through one atomic load, changed by one writer at a time.
+//! Tokens and codes in memory: all there is to a gateway that shares its tokens with nobody.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use uuid::Uuid;
 
+use super::index::Index;
 use super::journal::Entry;
-use crate::auth::oauth2::store::{Code, Digest, Spare, Token};
-use crate::shared_table::{KeyOf, SharedTable};
+use crate::auth::oauth2::store::{Code, Digest, Name, Owner, Put, Spare, Taken, Token};
 
+/// Changed by one writer at a time, who holds the codes meanwhile.
 #[derive(Debug)]
-struct ByAccess;
-
-impl KeyOf<Token> for ByAccess {
-    type Key = Digest;
-    fn key(token: &Token) -> &Digest {
-        &token.access
-    }
-}
-
-/// Tokens that have a refresh token; the others are not in it.
-#[derive(Debug)]
-struct ByRefresh;
-
-impl KeyOf<Token> for ByRefresh {
-    type Key = Digest;
-    fn key(token: &Token) -> &Digest {
-        token.refresh.as_ref().unwrap_or(&token.access)
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Tokens {
-    access: SharedTable<Token, ByAccess>,
-    refresh: SharedTable<Token, ByRefresh>,
-}
-
-impl Tokens {
-    fn put(&mut self, token: Arc<Token>) {
-        if token.refresh.is_some() {
-            self.refresh.insert(token.clone());
-        }
-        self.access.insert(token);
-    }
-
-    fn remove(&mut self, token: &Token) {
-        self.access.remove(&token.access);
-        // A rotation that keeps the refresh token has put another token under it.
-        if let Some(refresh) = &token.refresh
-            && self.refresh.get(refresh).is_some_and(|there| there.access == token.access)
-        {
-            self.refresh.remove(refresh);
-        }
-    }
-}
-
-#[derive(Debug, Default)]
 pub struct Memory {
-    tokens: ArcSwap<Tokens>,
+    access: Index,
+    refresh: Index,
     writing: Mutex<Codes>,
 }
 
@@ -69,53 +25,68 @@ struct Codes {
     issued: HashMap<Digest, Vec<Digest>>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            access: Index::new(|token| Some(&token.access)),
+            refresh: Index::new(|token| token.refresh.as_ref()),
+            writing: Mutex::default(),
+        }
+    }
+}
+
 impl Memory {
     pub fn lookup(&self, access: &Digest) -> Option<Arc<Token>> {
-        self.tokens.load().access.get(access).cloned()
+        self.access.get(access)
     }
 
     pub fn by_refresh(&self, refresh: &Digest) -> Option<Arc<Token>> {
-        self.tokens.load().refresh.get(refresh).filter(|token| token.refresh.as_ref() == Some(refresh)).cloned()
+        self.refresh.get(refresh)
     }
 
     pub fn len(&self) -> usize {
-        self.tokens.load().access.len()
-    }
-
-    /// One change of the tables, seen by every reader at once.
-    fn change<R>(&self, change: impl FnOnce(&mut Tokens, &mut Codes) -> R) -> R {
-        let mut codes = self.writing.lock();
-        let mut tokens = Tokens::clone(&self.tokens.load());
-        let result = change(&mut tokens, &mut codes);
-        self.tokens.store(Arc::new(tokens));
-        result
+        self.access.len()
     }
 
     pub fn issue(&self, token: Token) {
-        self.change(|tokens, codes| {
-            if let Some(code) = token.code {
-                codes.issued.entry(code).or_default().push(token.access);
+        self.keep(&mut self.writing.lock(), token);
+    }
+
+    fn keep(&self, codes: &mut Codes, token: Token) {
+        if let Some(code) = token.code {
+            let issued = codes.issued.entry(code).or_default();
+            if !issued.contains(&token.access) {
+                issued.push(token.access);
             }
-            tokens.put(Arc::new(token));
-        });
+        }
+        let token = Arc::new(token);
+        self.refresh.put([token.clone()]);
+        self.access.put([token]);
+    }
+
+    /// The access token goes first: nobody uses a token whose refresh token is gone already.
+    fn forget(&self, codes: &mut Codes, token: &Token) {
+        self.access.remove_if(&token.access, |there| there.id == token.id);
+        // A rotation that keeps the refresh token has put another token under it.
+        if let Some(refresh) = &token.refresh {
+            self.refresh.remove_if(refresh, |there| there.access == token.access);
+        }
+        let Some(code) = token.code else { return };
+        if let Some(issued) = codes.issued.get_mut(&code) {
+            issued.retain(|access| *access != token.access);
+            if issued.is_empty() {
+                codes.issued.remove(&code);
+            }
+        }
     }
 
     /// Puts `new` in the place of the token with this refresh token, if it is there.
     pub fn rotate(&self, refresh: &Digest, new: Token) -> bool {
-        self.change(|tokens, codes| {
-            let Some(old) = tokens.refresh.get(refresh).filter(|old| old.refresh.as_ref() == Some(refresh)).cloned()
-            else {
-                return false;
-            };
-            tokens.remove(&old);
-            if let Some(code) = new.code {
-                let issued = codes.issued.entry(code).or_default();
-                issued.retain(|access| *access != old.access);
-                issued.push(new.access);
-            }
-            tokens.put(Arc::new(new));
-            true
-        })
+        let mut codes = self.writing.lock();
+        let Some(old) = self.refresh.get(refresh) else { return false };
+        self.forget(&mut codes, &old);
+        self.keep(&mut codes, new);
+        true
     }
 
     pub fn put_code(&self, code: Code) {
@@ -126,56 +97,104 @@ impl Memory {
         self.writing.lock().waiting.get(digest).cloned()
     }
 
-    /// Whether it was there.
-    pub fn take_code(&self, digest: &Digest) -> bool {
-        self.writing.lock().waiting.remove(digest).is_some()
+    /// Takes a code out and keeps the token given for it, if the code was there.
+    pub fn redeem(&self, digest: &Digest, token: Token) -> bool {
+        let mut codes = self.writing.lock();
+        let there = codes.waiting.remove(digest).is_some();
+        if there {
+            self.keep(&mut codes, token);
+        }
+        there
     }
 
     /// Whether any was ended.
     pub fn revoke_issued_for(&self, code: &Digest, spare: Spare) -> bool {
-        if !self.writing.lock().issued.contains_key(code) {
-            return false;
+        let mut codes = self.writing.lock();
+        let issued = codes.issued.get(code).cloned().unwrap_or_default();
+        let tokens = issued.iter().filter_map(|access| self.access.get(access));
+        let ended: Vec<Arc<Token>> = tokens.filter(|token| !spare.spares(token)).collect();
+        for token in &ended {
+            self.forget(&mut codes, token);
         }
-        self.change(|tokens, codes| {
-            let Some(issued) = codes.issued.get_mut(code) else { return false };
-            let before = issued.len();
-            issued.retain(|access| match tokens.access.get(access).cloned() {
-                Some(token) if spare.spares(&token) => true,
-                Some(token) => {
-                    tokens.remove(&token);
-                    false
+        !ended.is_empty()
+    }
+
+    /// Some tokens in the order of their ids. Looks at every one: for administrators alone.
+    pub fn list(&self, of: Option<Owner>, after: Option<Uuid>, size: usize) -> Vec<Arc<Token>> {
+        let mut found: BTreeMap<Uuid, Arc<Token>> = BTreeMap::new();
+        self.access.each(|token| {
+            let wanted = after.is_none_or(|after| token.id > after) && of.is_none_or(|of| of.owns(token));
+            let near = found.len() < size || found.last_key_value().is_some_and(|(last, _)| token.id < *last);
+            if wanted && near {
+                found.insert(token.id, token.clone());
+                if found.len() > size {
+                    found.pop_last();
                 }
-                None => false,
-            });
-            issued.len() < before
-        })
+            }
+        });
+        found.into_values().collect()
+    }
+
+    /// One token. By its id: looks at every one.
+    pub fn find(&self, name: Name) -> Option<Arc<Token>> {
+        match name {
+            Name::Access(access) => self.access.get(&access),
+            Name::Id(id) => {
+                let mut found = None;
+                self.access.each(|token| {
+                    if token.id == id {
+                        found = Some(token.clone());
+                    }
+                });
+                found
+            }
+        }
+    }
+
+    pub fn put(&self, token: Token, how: Put) -> Result<(), Taken> {
+        let mut codes = self.writing.lock();
+        let old = self.find(Name::Id(token.id));
+        if old.is_some() && how == Put::New {
+            return Err(Taken::Id);
+        }
+        let other = |there: Arc<Token>| there.id != token.id;
+        if self.access.get(&token.access).is_some_and(other) {
+            return Err(Taken::Access);
+        }
+        if token.refresh.and_then(|refresh| self.refresh.get(&refresh)).is_some_and(other) {
+            return Err(Taken::Refresh);
+        }
+        if let Some(old) = old {
+            self.forget(&mut codes, &old);
+        }
+        self.keep(&mut codes, token);
+        Ok(())
+    }
+
+    /// Whether it was there.
+    pub fn remove(&self, id: Uuid) -> bool {
+        let mut codes = self.writing.lock();
+        let Some(token) = self.find(Name::Id(id)) else { return false };
+        self.forget(&mut codes, &token);
+        true
     }
 
     /// Forgets what has ended. A token whose refresh token is still good stays.
     pub fn sweep(&self, now: u64) {
-        let ended = |token: &Token| token.is_purged(now) || (token.refresh.is_none() && token.is_expired(now));
-        let any = self.tokens.load().access.iter().any(|token| ended(token));
-        self.writing.lock().waiting.retain(|_, code| now < code.expires_at);
-        if !any {
-            return;
+        let mut codes = self.writing.lock();
+        codes.waiting.retain(|_, code| now < code.expires_at);
+        let ended = |token: &Token| token.ends_at().is_some_and(|at| now >= at);
+        for token in self.access.remove_all(ended) {
+            self.forget(&mut codes, &token);
         }
-        self.change(|tokens, codes| {
-            let gone: Vec<Arc<Token>> = tokens.access.iter().filter(|token| ended(token)).cloned().collect();
-            for token in gone {
-                tokens.remove(&token);
-                if let Some(code) = token.code {
-                    codes.issued.remove(&code);
-                }
-            }
-        });
     }
 
     /// What would bring this state back.
     pub fn entries(&self) -> Vec<Entry> {
-        let tokens = self.tokens.load();
         let codes = self.writing.lock();
-        let issued = tokens.access.iter().map(|token| Entry::Issue(Token::clone(token)));
-        issued.chain(codes.waiting.values().cloned().map(Entry::Code)).collect()
+        let mut entries: Vec<Entry> = codes.waiting.values().cloned().map(Entry::Code).collect();
+        self.access.each(|token| entries.push(Entry::Issue(Token::clone(token))));
+        entries
     }
 
     /// Applies an entry that was kept.
@@ -184,8 +203,15 @@ impl Memory {
             Entry::Issue(token) => self.issue(token),
             Entry::Rotate(refresh, new) => drop(self.rotate(&refresh, new)),
             Entry::Code(code) => self.put_code(code),
-            Entry::Redeem(code) => drop(self.take_code(&code)),
+            Entry::Redeem(code, token) => {
+                // Its code may have been left out of a file that was written anew.
+                if !self.redeem(&code, token.clone()) {
+                    self.issue(token);
+                }
+            }
             Entry::RevokeIssuedFor(code, spare) => drop(self.revoke_issued_for(&code, spare)),
+            Entry::Put(token) => drop(self.put(token, Put::Replace)),
+            Entry::Remove(id) => drop(self.remove(id)),
         }
     }
 }

@@ -1,32 +1,43 @@
 //! A client that sends exactly what it is told, and reads what comes.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// Where to connect, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     port: u16,
     tls: bool,
+    /// The last byte of the loopback address that the client has.
+    client: u8,
 }
 
 impl Endpoint {
     pub fn plain(port: u16) -> Self {
-        Self { port, tls: false }
+        Self { port, tls: false, client: 1 }
     }
 
     pub fn tls(port: u16) -> Self {
-        Self { port, tls: true }
+        Self { port, tls: true, client: 1 }
+    }
+
+    /// The same, seen from 127.0.0.`client`.
+    pub fn from(self, client: u8) -> Self {
+        Self { client, ..self }
     }
 
     /// A new connection.
     pub fn connect(self) -> Box<dyn Stream> {
-        let tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("the gateway listens");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, self.client], 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], self.port)).into()).expect("the gateway listens");
+        let tcp = TcpStream::from(socket);
         tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         if !self.tls {
             return Box::new(tcp);

@@ -1,0 +1,116 @@
+//! Tokens by digest, many readers beside one writer.
+//!
+//! A reader loads one pointer and probes one small table; a writer replaces the table its token falls into. Nobody waits, and a
+//! write costs the same however many tokens there are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::auth::oauth2::store::{Digest, Token};
+
+/// The digest a token stands under; a token without one is not in the index.
+type Key = fn(&Token) -> Option<&Digest>;
+
+type Shard = HashTable<Arc<Token>>;
+
+/// A power of two; at a million tokens a table holds about 250.
+const SHARDS: usize = 4096;
+
+/// Writers take turns by themselves: two at once would undo each other's work.
+pub struct Index {
+    key: Key,
+    shards: Box<[ArcSwap<Shard>]>,
+    len: AtomicUsize,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Index({} tokens)", self.len())
+    }
+}
+
+fn shard_of(digest: &Digest) -> usize {
+    // The tables use the top bits and the low bits.
+    (digest.hash() >> 24) as usize & (SHARDS - 1)
+}
+
+impl Index {
+    pub fn new(key: Key) -> Self {
+        let empty = Arc::new(Shard::new());
+        Self { key, shards: (0..SHARDS).map(|_| ArcSwap::new(empty.clone())).collect(), len: AtomicUsize::new(0) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub fn get(&self, digest: &Digest) -> Option<Arc<Token>> {
+        let shard = self.shards.get(shard_of(digest))?.load();
+        shard.find(digest.hash(), |there| (self.key)(there) == Some(digest)).cloned()
+    }
+
+    /// Puts tokens in, each in place of the one with the same digest. Many at once cost less than one by one.
+    pub fn put(&self, tokens: impl IntoIterator<Item = Arc<Token>>) {
+        let mut sorted: Vec<(usize, Arc<Token>)> =
+            tokens.into_iter().filter_map(|token| Some((shard_of((self.key)(&token)?), token))).collect();
+        sorted.sort_unstable_by_key(|(shard, _)| *shard);
+        for group in sorted.chunk_by(|(one, _), (two, _)| one == two) {
+            let Some(shard) = group.first().and_then(|(shard, _)| self.shards.get(*shard)) else { continue };
+            let mut table = Shard::clone(&shard.load());
+            for (_, token) in group {
+                let Some(digest) = (self.key)(token) else { continue };
+                let hash_of = |there: &Arc<Token>| (self.key)(there).map_or(0, Digest::hash);
+                match table.entry(digest.hash(), |there| (self.key)(there) == Some(digest), hash_of) {
+                    Entry::Occupied(mut there) => *there.get_mut() = token.clone(),
+                    Entry::Vacant(place) => {
+                        place.insert(token.clone());
+                        self.len.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+            shard.store(Arc::new(table));
+        }
+    }
+
+    /// Takes a token out, if `is` holds of the one that is there.
+    pub fn remove_if(&self, digest: &Digest, is: impl Fn(&Token) -> bool) -> Option<Arc<Token>> {
+        let shard = self.shards.get(shard_of(digest))?;
+        let there = shard.load();
+        there.find(digest.hash(), |there| (self.key)(there) == Some(digest)).filter(|token| is(token))?;
+        let mut table = Shard::clone(&there);
+        let found = table.find_entry(digest.hash(), |there| (self.key)(there) == Some(digest)).ok()?.remove().0;
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        shard.store(Arc::new(table));
+        Some(found)
+    }
+
+    /// Takes every token out of which `is` holds.
+    pub fn remove_all(&self, is: impl Fn(&Token) -> bool) -> Vec<Arc<Token>> {
+        let mut removed = Vec::new();
+        for shard in &self.shards {
+            let there = shard.load();
+            if !there.iter().any(|token| is(token)) {
+                continue;
+            }
+            let mut table = Shard::clone(&there);
+            removed.extend(table.extract_if(|token| is(token)));
+            table.shrink_to_fit(|there| (self.key)(there).map_or(0, Digest::hash));
+            shard.store(Arc::new(table));
+        }
+        self.len.fetch_sub(removed.len(), Ordering::Relaxed);
+        removed
+    }
+
+    /// Every token that was there when its part was looked at, in no order.
+    pub fn each(&self, mut with: impl FnMut(&Arc<Token>)) {
+        for shard in &self.shards {
+            for token in shard.load().iter() {
+                with(token);
+            }
+        }
+    }
+}
