@@ -10,9 +10,11 @@ mod certificates;
 mod config;
 mod documents;
 mod entities;
+mod explain;
 mod fault;
 mod fixed;
 mod guard;
+mod live;
 mod loaded;
 mod openapi;
 mod paths;
@@ -44,6 +46,7 @@ use self::stored::Stored;
 use self::tokens::WithTokens;
 use crate::snapshot::{Published, Resources};
 use crate::store::Feed;
+use crate::telemetry::AccessLog;
 use crate::telemetry::logging::Log;
 
 /// The version of Kong whose Admin API this is; tools decide by it what they may ask.
@@ -65,6 +68,8 @@ pub struct Parts {
     pub source: Source,
     pub published: Arc<Published>,
     pub resources: Resources,
+    /// Names tokens as the access log does.
+    pub access_log: Arc<AccessLog>,
     /// For `/debug/node/log-level`.
     pub log: Option<Log>,
     /// The settings as `GET /` shows them, secrets masked.
@@ -80,6 +85,7 @@ pub struct State {
     writable: bool,
     published: Arc<Published>,
     resources: Resources,
+    access_log: Arc<AccessLog>,
     log: Option<Log>,
     configuration: Map<String, Value>,
     hostname: String,
@@ -93,14 +99,25 @@ impl std::fmt::Debug for State {
 
 impl State {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { options, source, published, resources, log, configuration } = parts;
+        let Parts { options, source, published, resources, access_log, log, configuration } = parts;
         let (entities, writable): (Box<dyn Entities>, bool) = match &source {
             Source::Store(feed) => (Box::new(Stored::new(feed.clone())), true),
             Source::File(_) => (Box::new(Loaded::new(published.clone())), false),
         };
         let entities = Box::new(WithTokens::new(entities, resources.registries.oauth2.tokens.clone()));
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
-        Arc::new(Self { options, source, entities, writable, published, resources, log, configuration, hostname })
+        Arc::new(Self {
+            options,
+            source,
+            entities,
+            writable,
+            published,
+            resources,
+            access_log,
+            log,
+            configuration,
+            hostname,
+        })
     }
 
     /// Whether the database answers; there is none to lose without one.

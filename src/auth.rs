@@ -9,6 +9,7 @@ pub mod anonymous;
 pub mod arguments;
 pub mod challenge;
 pub mod directory;
+pub mod hints;
 pub mod identity;
 pub mod jwt;
 pub mod key_auth;

@@ -6,6 +6,7 @@
 mod check;
 mod database;
 mod demo;
+mod explain;
 mod token;
 
 use std::io::Write;
@@ -45,6 +46,8 @@ enum Command {
     /// Mint, inspect and verify tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Say why a token or request would be refused, check by check.
+    Explain(Box<explain::Args>),
     /// Print the version.
     Version {
         /// As JSON.
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Migrations(command) => database::migrations(&command),
         Command::Config(command) => database::config(&command),
         Command::Token(command) => token::run(command),
+        Command::Explain(args) => explain::run(&args),
         Command::Version { json } => version(json),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut std::io::stdout());

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 pub use self::dump::{dump, export};
 pub use self::environment::Environment;
-pub use self::lint::lint;
+pub use self::lint::{lint, lint_plugins};
 pub use self::places::Places;
 pub use self::refused::Refused;
 use self::source::{Format, Source};

@@ -14,6 +14,7 @@
 //! | `forward` | the peer, the request to the service, its response, retries |
 //! | `headers` | headers towards the service and the client |
 //! | `body` | bodies looked at, drained, timed |
+//! | `dry` | the same decisions about a request that came on no connection |
 //! | `reject`, `errors` | answers in the service's place |
 //! | `log` | counters and the access log's line |
 //! | `options` | what the settings say |
@@ -23,6 +24,7 @@ mod access;
 mod body;
 mod client;
 mod ctx;
+pub mod dry;
 mod errors;
 mod forward;
 mod headers;
@@ -66,6 +68,7 @@ pub struct Parts {
 /// The proxy.
 pub struct Gateway {
     published: Arc<Published>,
+    metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     options: Options,
     clock: Clock,
@@ -78,6 +81,7 @@ impl Gateway {
         Self {
             unmatched: parts.metrics.unmatched(),
             published: parts.published,
+            metrics: parts.metrics,
             access_log: parts.access_log,
             options: parts.options,
             clock: parts.clock,

@@ -7,6 +7,7 @@
 //!
 //! | room | owns |
 //! |---|---|
+//! | [`calendar`] | dates for people and logs |
 //! | [`diagnostic`] | faults and warnings about a configuration, with place and remedy |
 //! | [`shared_table`] | the copy-on-write index under consumers and credentials |
 //! | [`jose`] | compact JWS, algorithms, prepared keys, key sets, claims |
@@ -22,6 +23,7 @@
 //! | [`snapshot`] | compile, publish, change |
 //! | [`store`] | documents in SQLite and PostgreSQL, the change feed |
 //! | [`gateway`] | `ProxyHttp`: from Pingora's session to the values above and back |
+//! | [`explain`] | why a request would be refused, check by check |
 //! | [`admin`] | Kong's Admin API |
 //! | [`console`] | the browser UI's files, and the Admin API on their origin |
 //! | [`runtime`] | settings, listeners, signals, reload, graceful upgrade |
@@ -31,11 +33,13 @@
 
 pub mod admin;
 pub mod auth;
+pub mod calendar;
 pub mod cli;
 pub mod console;
 pub mod declarative;
 pub mod diagnostic;
 pub mod entity;
+pub mod explain;
 pub mod gateway;
 pub mod jose;
 pub mod plugins;

@@ -6,6 +6,8 @@
 mod chain;
 mod changes;
 mod compile;
+mod difference;
+mod endings;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,9 +15,11 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 pub use self::{
-    chain::{Chain, Instance},
+    chain::{Chain, Instance, Runner},
     changes::Change,
     compile::Resources,
+    difference::{difference_of, note_difference},
+    endings::{Ending, endings},
 };
 use crate::auth::Directory;
 use crate::entity::{self, Dataset};

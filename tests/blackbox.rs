@@ -12,6 +12,7 @@ mod blackbox {
     mod authentication;
     mod configurations;
     mod connections;
+    mod explain;
     mod faults;
     mod forwarding;
     mod golden;

@@ -14,7 +14,7 @@ use super::{Source, State};
 use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::entity::{Dataset, Kind};
-use crate::snapshot::{Origin, Published, Resources, Snapshot};
+use crate::snapshot::{self, Origin, Published, Resources, Snapshot};
 
 /// The place where a declarative configuration is loaded into a running gateway.
 #[derive(Debug)]
@@ -55,8 +55,16 @@ impl Declared {
         let work = move || {
             let started = Instant::now();
             let done = put_into_service(&text, &options, &published, &resources);
-            resources.metrics.reloaded(done.is_ok(), started.elapsed());
-            done
+            let (took, generation) = (started.elapsed(), published.load().generation);
+            resources.metrics.reloaded(done.is_ok(), took);
+            let diagnostics: &[Diagnostic] = match &done {
+                Ok((_, warnings)) => warnings,
+                Err(Refusal::Text(refused)) => &refused.diagnostics,
+                Err(Refusal::Snapshot(faults)) => faults,
+                Err(Refusal::Busy) => &[],
+            };
+            resources.metrics.live.history.attempted(done.is_ok(), took, generation, diagnostics);
+            done.map(|(dataset, _)| dataset)
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -69,19 +77,22 @@ fn put_into_service(
     options: &declarative::Options,
     published: &Published,
     resources: &Resources,
-) -> Result<Dataset, Refusal> {
+) -> Result<(Dataset, Vec<Diagnostic>), Refusal> {
     let loaded = declarative::load_text("<POST /config>", text, options).map_err(Refusal::Text)?;
     let origin = Origin { source: "POST /config".into(), hash: loaded.hash };
     let dataset = loaded.dataset.clone();
     let (snapshot, warnings) = Snapshot::compile(loaded.dataset, origin, resources).map_err(Refusal::Snapshot)?;
-    for warning in loaded.diagnostics.iter().chain(&warnings) {
+    let warnings: Vec<Diagnostic> = loaded.diagnostics.into_iter().chain(warnings).collect();
+    for warning in &warnings {
         tracing::warn!(code = warning.code, "{warning}");
     }
     let entities = Kind::ALL.into_iter().map(|kind| (kind.collection(), dataset.count(kind))).collect();
     let loaded_at = snapshot.loaded_at;
+    let replaced = published.load();
     let generation = published.store(snapshot);
     resources.metrics.published(generation, loaded_at, entities);
-    Ok(dataset)
+    snapshot::note_difference(&resources.metrics, replaced, dataset.clone(), generation);
+    Ok((dataset, warnings))
 }
 
 /// `GET /config`

@@ -11,7 +11,7 @@ use super::entities::{Key, Listing, id_of, parent, parse_id};
 use super::fault::Fault;
 use super::paths::{self, Fixed};
 use super::request::Incoming;
-use super::{KONG_VERSION, Source, State, config, openapi, schemas};
+use super::{KONG_VERSION, Source, State, config, explain, live, openapi, schemas};
 use crate::plugins;
 use crate::store::{Collection, Tagged};
 use crate::telemetry::logging::Level;
@@ -59,6 +59,9 @@ pub async fn answer(state: &State, request: &Incoming, fixed: Fixed) -> Result<A
         Fixed::SetLogLevel => set_log_level(state, request),
         Fixed::UpstreamHealth => upstream_health(state, request).await,
         Fixed::AllTargets => all_targets(state, request).await,
+        Fixed::Explain => explain::explain(state, request).await,
+        Fixed::Effective => explain::effective(state, request),
+        Fixed::Live(what) => live::answer(state, request, what),
         Fixed::TargetHealth => set_target_health(state, request).await,
     }
 }

@@ -15,7 +15,7 @@ use http::{Method, StatusCode};
 
 use super::answer::Answer;
 use super::fault::Fault;
-use super::paths::Endpoint;
+use super::paths::{Action, Endpoint, Fixed};
 use super::request::{Incoming, needs_body};
 
 /// The header of Kong's role-based access control, which its tools can be told to send.
@@ -198,7 +198,8 @@ pub fn common_headers(options: &Options, request: &Incoming, took: Duration, hea
 
 /// One line for every write: who, what, with which outcome. Never a body, a query, or the part of a path that may be a key.
 pub fn audit(request: &Incoming, endpoint: &Endpoint, who: Who, client: &Client, outcome: &Result<Answer, Fault>) {
-    if !needs_body(&request.method) && request.method != Method::DELETE {
+    let question = matches!(endpoint.action, Action::Fixed(Fixed::Explain));
+    if question || !needs_body(&request.method) && request.method != Method::DELETE {
         return;
     }
     let (status, revision) = match outcome {

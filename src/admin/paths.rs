@@ -63,8 +63,24 @@ pub enum Fixed {
     SetLogLevel,
     UpstreamHealth,
     AllTargets,
+    /// Why a request would be refused.
+    Explain,
+    /// What applies to a URL.
+    Effective,
+    /// What is going on.
+    Live(Live),
     /// `healthy` or `unhealthy` is the last segment; an address may stand before it.
     TargetHealth,
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Live {
+    Rejects,
+    Verification,
+    Issuers,
+    Configuration,
+    Expiry,
 }
 
 /// A path with what it answers.
@@ -178,7 +194,7 @@ fn fixed() -> Vec<Endpoint> {
     const GET: &[Method] = &[Method::GET];
     const POST: &[Method] = &[Method::POST];
     const SET: &[Method] = &[Method::POST, Method::PUT];
-    let list: [(&str, Fixed, &[Method]); 26] = [
+    let list = [
         ("/", Fixed::Root, GET),
         ("/status", Fixed::Status, GET),
         ("/config", Fixed::Config, &[Method::GET, Method::POST]),
@@ -205,6 +221,13 @@ fn fixed() -> Vec<Endpoint> {
         ("/upstreams/{upstreams}/targets/{targets}/{address}/healthy", Fixed::TargetHealth, SET),
         ("/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy", Fixed::TargetHealth, SET),
         ("/schemas/plugins/validate", Fixed::ValidateEntity, POST),
+        ("/explain", Fixed::Explain, POST),
+        ("/effective", Fixed::Effective, GET),
+        ("/live/rejects", Fixed::Live(Live::Rejects), GET),
+        ("/live/verification", Fixed::Live(Live::Verification), GET),
+        ("/live/issuers", Fixed::Live(Live::Issuers), GET),
+        ("/live/configuration", Fixed::Live(Live::Configuration), GET),
+        ("/live/expiry", Fixed::Live(Live::Expiry), GET),
     ];
     list.into_iter().map(|(path, what, methods)| Endpoint::new(path.to_owned(), Action::Fixed(what), methods)).collect()
 }

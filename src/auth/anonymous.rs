@@ -6,7 +6,7 @@
 
 use http::StatusCode;
 
-use super::trace::{Check, Step, Trace};
+use super::trace::{Check, Hint, HintCode, Step, Trace};
 use super::{Reason, Rejection, Request, State};
 
 /// A plugin's `anonymous`: the id or username of a consumer, or nothing.
@@ -51,7 +51,7 @@ impl Anonymous {
         }
         trace.record(|| {
             Step::failed(Check::Anonymous, format!("the anonymous consumer `{name}` does not exist"))
-                .hint(Some("`anonymous` takes a consumer's id or username".to_owned()))
+                .hint(Hint::new(HintCode::AnonymousUnknown, "`anonymous` takes a consumer's id or username"))
         });
         Err(Box::new(Rejection {
             reason: Reason::Misconfigured,

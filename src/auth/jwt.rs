@@ -5,6 +5,7 @@
 //! `benches/tokens.rs` measures it.
 
 mod credential;
+mod near;
 mod token;
 
 use std::sync::Arc;
@@ -21,9 +22,9 @@ use super::challenge::Challenge;
 use super::directory::JwtCredential;
 use super::reason::Body;
 use super::state::Verification;
-use super::trace::{Check, NoTrace, Step, Trace};
+use super::trace::{Check, Hint, HintCode, NoTrace, Step, Time, Trace, consumer_name, shown, span};
 use super::verified::{Outcome, Verified};
-use super::{Flow, Plugin, Reason, Rejection, Request, State};
+use super::{Flow, Plugin, Reason, Rejection, Request, State, hints};
 use crate::diagnostic::Diagnostic;
 use crate::jose::{Fault, Jws, KeyFault, Value, base64url, hmac};
 
@@ -145,8 +146,10 @@ impl Jwt {
             }
             Found::Several => {
                 trace.record(|| {
-                    Step::failed(Check::Sources, "several different tokens").hint(Some(
-                        "a token in the query and another one in a header or cookie exclude each other".to_owned(),
+                    let detail = format!("several different tokens: {}", self.sources.places(request));
+                    Step::failed(Check::Sources, detail).hint(Hint::new(
+                        HintCode::SeveralTokens,
+                        "send one: a token in the query and another one in a header or cookie exclude each other",
                     ))
                 });
                 return Err(self.reject(Reason::MultipleTokens, "Multiple tokens provided"));
@@ -156,7 +159,10 @@ impl Jwt {
                 return Err(self.reject(Reason::Malformed, "Unrecognizable token"));
             }
         };
-        trace.record(|| Step::passed(Check::Sources, format!("one token of {} bytes", token.len())));
+        trace.record(|| {
+            let places = self.sources.places(request);
+            Step::passed(Check::Sources, format!("one token of {} bytes: {places}", token.len()))
+        });
         state.token = Some(String::from_utf8_lossy(&token).into());
         if token.len() > self.lent.token_limit {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
@@ -164,8 +170,11 @@ impl Jwt {
         }
 
         let mut scratch = Vec::new();
-        let jws = Jws::parse(&token, &mut scratch).map_err(|fault| self.malformed(fault, &token, trace))?;
-        trace.record(|| Step::passed(Check::Structure, format!("a JWS signed with {}", jws.algorithm)));
+        let jws = Jws::parse(&token, &mut scratch).map_err(|fault| self.malformed(fault, &token, request, trace))?;
+        trace.record(|| {
+            Step::passed(Check::Structure, "three segments of base64url, header and payload are JSON objects")
+        });
+        trace.record(|| Step::passed(Check::Header, near::header(&jws)));
         self.check(request, state, &token, &jws, trace).inspect_err(|_| {
             state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
             state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
@@ -181,27 +190,32 @@ impl Jwt {
         jws: &Jws<'_>,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
-        let key = self.key_of(jws, trace)?;
+        let key = self.key_of(request, jws, trace)?;
         let Some(credential) = request.directory.jwt.get(key) else {
             trace.record(|| {
                 Step::failed(Check::Credential, format!("no jwt_secrets entry with the key `{}`", shown(key)))
-                    .hint(credential::near_miss(key, request.directory))
+                    .hint(near::credential(key, &self.key_claim, jws, request.directory))
             });
             return Err(
                 self.reject(Reason::CredentialUnknown, format!("No credentials found for given '{}'", self.key_claim))
             );
         };
-        trace.record(|| Step::passed(Check::Credential, format!("jwt_secrets {}", credential.entity.id)));
+        trace.record(|| {
+            let entity = &credential.entity;
+            Step::passed(Check::Credential, format!("jwt_secrets `{}` ({})", shown(&entity.key), entity.id))
+        });
         if jws.algorithm != credential.entity.algorithm {
             trace.record(|| {
                 Step::failed(
                     Check::Algorithm,
                     format!("the token says {}, the credential {}", jws.algorithm, credential.entity.algorithm),
                 )
+                .hint(near::algorithm(credential, jws, request.directory))
             });
             return Err(self.reject(Reason::AlgKeyMismatch, "Invalid algorithm"));
         }
-        self.verify(credential, token, jws, state, trace)?;
+        trace.record(|| Step::passed(Check::Algorithm, format!("{}, as the credential says", jws.algorithm)));
+        self.verify(credential, token, jws, request, state, trace)?;
         self.check_times(jws, request.now, trace)?;
 
         let Some(consumer) = request.directory.consumer(credential.entity.consumer.id) else {
@@ -209,40 +223,45 @@ impl Jwt {
             let message = format!("Could not find consumer for '{}={key}'", self.key_claim);
             return Err(Rejection::message(Reason::ConsumerUnknown, StatusCode::UNAUTHORIZED, message));
         };
-        trace.record(|| {
-            let name = consumer.username.as_deref().or(consumer.custom_id.as_deref()).unwrap_or_default();
-            Step::passed(Check::Consumer, format!("{} {name}", consumer.id))
-        });
+        trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
         state.authenticate(Some(consumer.clone()), Some(credential.entity.key.clone()));
         Ok(())
     }
 
     /// The claim, or failing that the header member, that names the credential. `false` counts as absent, as in Kong.
-    fn key_of<'t, T: Trace>(&self, jws: &'t Jws<'_>, trace: &mut T) -> Result<&'t str, Box<Rejection>> {
-        let there = |value: &&Value<'_>| **value != Value::Bool(false);
+    fn key_of<'t, T: Trace>(
+        &self,
+        request: &Request<'_>,
+        jws: &'t Jws<'_>,
+        trace: &mut T,
+    ) -> Result<&'t str, Box<Rejection>> {
+        let there = |value: &&Value<'_>| there_is(value);
         let value =
             jws.claims.get(&self.key_claim).filter(there).or_else(|| jws.header.get(&self.key_claim).filter(there));
         match value {
             None => {
                 trace.record(|| {
-                    let names: Vec<&str> = jws.claims.iter().map(|(name, _)| name).take(20).collect();
-                    Step::failed(Check::KeyClaim, format!("neither claims nor header have `{}`", self.key_claim)).hint(
-                        Some(format!(
-                            "key_claim_name is `{}`; the token's claims are {}",
-                            self.key_claim,
-                            shown(&names.join(", "))
-                        )),
-                    )
+                    Step::failed(Check::KeyClaim, format!("neither claims nor header have `{}`", self.key_claim))
+                        .hint(near::key_claim(&self.key_claim, jws, request.directory))
                 });
                 Err(self.no_key())
             }
             Some(Value::String(key)) if !key.is_empty() => {
-                trace.record(|| Step::passed(Check::KeyClaim, format!("`{}` is `{}`", self.key_claim, shown(key))));
+                trace.record(|| {
+                    let place = if jws.claims.get(&self.key_claim).is_some_and(|there| there_is(there)) {
+                        "claims"
+                    } else {
+                        "header"
+                    };
+                    Step::passed(Check::KeyClaim, format!("`{}` in the {place} is `{}`", self.key_claim, shown(key)))
+                });
                 Ok(key)
             }
             Some(_) => {
-                trace
-                    .record(|| Step::failed(Check::KeyClaim, format!("`{}` is empty or not a string", self.key_claim)));
+                trace.record(|| {
+                    Step::failed(Check::KeyClaim, format!("`{}` is empty or not a string", self.key_claim))
+                        .hint(near::key_claim(&self.key_claim, jws, request.directory))
+                });
                 Err(self.reject(Reason::KeyClaimInvalid, format!("Invalid '{}' in claims", self.key_claim)))
             }
         }
@@ -258,6 +277,7 @@ impl Jwt {
         credential: &JwtCredential,
         token: &[u8],
         jws: &Jws<'_>,
+        request: &Request<'_>,
         state: &mut State,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
@@ -272,9 +292,9 @@ impl Jwt {
                     (true, Some(decoded)) if !decoded.is_empty() => decoded,
                     (true, _) => {
                         trace.record(|| {
-                            Step::failed(Check::Key, "the secret is not base64url").hint(Some(
-                                "secret_is_base64 takes the URL-safe alphabet: write - and _ in place of + and /"
-                                    .to_owned(),
+                            Step::failed(Check::Key, "the secret is not base64url").hint(Hint::new(
+                                HintCode::SecretPlain,
+                                "secret_is_base64 is true and takes the URL-safe alphabet: write - and _ in place of + and /, or set it to false",
                             ))
                         });
                         return Err(self.reject(Reason::KeyInvalid, "Invalid key/secret"));
@@ -284,7 +304,10 @@ impl Jwt {
                 Outcome { valid, cached: false }
             }
             Err(fault) => {
-                trace.record(|| Step::failed(Check::Key, format!("the credential's key cannot be used: {fault}")));
+                trace.record(|| {
+                    Step::failed(Check::Key, format!("the credential's key cannot be used: {fault}"))
+                        .hint(hints::key(fault))
+                });
                 // Kong tries a key of the wrong type and finds that it does not verify.
                 let message = if matches!(fault, KeyFault::WrongType { .. }) {
                     "Invalid signature"
@@ -302,8 +325,13 @@ impl Jwt {
         });
         if !outcome.valid {
             trace.record(|| {
-                Step::failed(Check::Signature, "does not verify with the credential's key")
-                    .hint(credential::near_signature(credential, jws, self.secret_is_base64))
+                Step::failed(Check::Signature, "does not verify with the credential's key").hint(near::signature(
+                    credential,
+                    token,
+                    jws,
+                    self.secret_is_base64,
+                    request.directory,
+                ))
             });
             return Err(self.reject(Reason::SignatureInvalid, "Invalid signature"));
         }
@@ -318,38 +346,66 @@ impl Jwt {
 
     /// `claims_to_verify` and `maximum_expiration`: whole seconds, no leeway.
     fn check_times<T: Trace>(&self, jws: &Jws<'_>, now: u64, trace: &mut T) -> Result<(), Box<Rejection>> {
+        let seconds = now;
         // Exact far beyond any date: 2^53 seconds.
         let now = now as f64;
+        let at = |claim: TimeClaim| jws.claims.get(claim.name()).and_then(Value::as_f64);
         let fault_of = |claim: TimeClaim| -> Option<(Reason, &'static str)> {
-            let value = jws.claims.get(claim.name()).and_then(Value::as_f64);
-            match (claim, value) {
+            match (claim, at(claim)) {
                 (_, None) => Some((Reason::ClaimType, "must be a number")),
                 (TimeClaim::Exp, Some(exp)) if exp <= now => Some((Reason::Expired, "token expired")),
                 (TimeClaim::Nbf, Some(nbf)) if nbf > now => Some((Reason::NotYetValid, "token not valid yet")),
                 _ => None,
             }
         };
+        let times = || {
+            let time = |claim: &TimeClaim| Time { claim: claim.name(), ok: fault_of(*claim).is_none(), leeway: 0.0 };
+            self.claims.iter().map(time).collect::<Vec<_>>()
+        };
+        let described = |claim: TimeClaim| match at(claim) {
+            Some(at) => hints::described(claim.name(), at, seconds),
+            None => format!("{} is not a number", claim.name()),
+        };
         let faults: Vec<(TimeClaim, Reason, &'static str)> = self
             .claims
             .iter()
             .filter_map(|&claim| fault_of(claim).map(|(reason, message)| (claim, reason, message)))
             .collect();
-        if let Some((_, reason, _)) = faults.first() {
+        if let Some((first, reason, _)) = faults.first() {
             // Kong's table of errors comes out last first.
             let members: Vec<String> =
                 faults.iter().rev().map(|(claim, _, text)| format!(r#""{}":"{text}""#, claim.name())).collect();
             let body = format!("{{{}}}", members.join(","));
-            trace.record(|| Step::failed(Check::Claims, body.clone()).hint(times_hint(jws, now)));
+            trace.record(|| {
+                let wrong: Vec<String> =
+                    faults.iter().map(|(claim, _, text)| format!("{text}: {}", described(*claim))).collect();
+                Step::failed(Check::Claims, format!("{}; leeway is 0 s", wrong.join("; ")))
+                    .hint(hints::time(first.name(), at(*first), 0.0, seconds))
+                    .times(times())
+            });
             return Err(self.reject_body(*reason, Body::Json(body.into())));
         }
         if let Some(maximum) = self.maximum_expiration {
             let exp = jws.claims.get("exp").and_then(Value::as_f64);
             if exp.is_none_or(|exp| exp - now > maximum) {
                 trace.record(|| {
+                    let ahead = exp.unwrap_or_default() - now;
+                    let hint = match exp {
+                        Some(exp) if hints::is_milliseconds(exp, seconds) => {
+                            hints::time("exp", Some(exp), 0.0, seconds)
+                        }
+                        Some(_) => Hint::new(
+                            HintCode::MaxLifetime,
+                            format!("issue tokens for at most {maximum} s, or raise maximum_expiration"),
+                        ),
+                        None => hints::time("exp", None, 0.0, seconds),
+                    };
                     Step::failed(
                         Check::Claims,
-                        format!("exp is {} s ahead, maximum_expiration is {maximum} s", exp.unwrap_or_default() - now),
+                        format!("exp is {} ahead, maximum_expiration is {maximum} s", span(ahead)),
                     )
+                    .hint(hint)
+                    .times(vec![Time { claim: "exp", ok: false, leeway: 0.0 }])
                 });
                 let body = Body::Json(r#"{"exp":"exceeds maximum allowed expiration"}"#.into());
                 return Err(self.reject_body(Reason::MaxLifetime, body));
@@ -358,13 +414,14 @@ impl Jwt {
         trace.record(|| match self.claims.as_slice() {
             [] => Step::noted(Check::Claims, "claims_to_verify is empty: exp and nbf are not looked at"),
             claims => {
-                Step::passed(Check::Claims, claims.iter().map(|claim| claim.name()).collect::<Vec<_>>().join(", "))
+                let looked_at: Vec<String> = claims.iter().map(|claim| described(*claim)).collect();
+                Step::passed(Check::Claims, looked_at.join("; ")).times(times())
             }
         });
         Ok(())
     }
 
-    fn malformed<T: Trace>(&self, fault: Fault, token: &[u8], trace: &mut T) -> Box<Rejection> {
+    fn malformed<T: Trace>(&self, fault: Fault, token: &[u8], request: &Request<'_>, trace: &mut T) -> Box<Rejection> {
         let (reason, message) = match fault {
             Fault::Segments => (Reason::Malformed, "Bad token; invalid JSON"),
             Fault::HeaderBase64 | Fault::PayloadBase64 => (Reason::BadBase64, "Bad token; invalid JSON"),
@@ -386,7 +443,11 @@ impl Jwt {
                 Fault::Algorithm | Fault::AlgorithmNone | Fault::Critical => Check::Header,
                 _ => Check::Structure,
             };
-            Step::failed(check, fault.to_string()).hint(token::malformed_hint(token))
+            let hint = match fault {
+                Fault::AlgorithmNone => Some(hints::alg_none()),
+                _ => near::malformed(token, &self.key_claim, self.secret_is_base64, request.directory),
+            };
+            Step::failed(check, fault.to_string()).hint(hint)
         });
         self.reject(reason, message)
     }
@@ -409,6 +470,10 @@ impl Plugin for Jwt {
     fn access<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State) -> Flow<'a> {
         self.explain(request, state, &mut NoTrace).into()
     }
+
+    fn trace<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State, steps: &'a mut Vec<Step>) -> Flow<'a> {
+        self.explain(request, state, steps).into()
+    }
 }
 
 impl TimeClaim {
@@ -423,19 +488,9 @@ impl TimeClaim {
 /// Longest issuer or key id of a refused token that goes into the log.
 const LOGGED: usize = 256;
 
-/// An attacker's text in a trace, at a length that can be read.
-fn shown(text: &str) -> String {
-    text.chars().take(200).flat_map(char::escape_debug).collect()
-}
-
-/// Times in milliseconds are the usual mistake.
-fn times_hint(jws: &Jws<'_>, now: f64) -> Option<String> {
-    let milliseconds = ["exp", "nbf"]
-        .into_iter()
-        .filter(|name| jws.claims.get(name).and_then(Value::as_f64).is_some_and(|at| at > now * 100.0));
-    let names: Vec<&str> = milliseconds.collect();
-    (!names.is_empty())
-        .then(|| format!("{} seems to be in milliseconds; claims are seconds since 1970", names.join(" and ")))
+/// Whether a member counts as being there: `false` does not, as in Kong.
+fn there_is(value: &Value<'_>) -> bool {
+    *value != Value::Bool(false)
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use super::arguments::{Argument, Arguments, body_without_arguments, without_argu
 use super::challenge::Challenge;
 use super::reason::Body;
 use super::sources::{self, HeaderSource};
-use super::trace::{Check, NoTrace, Step, Trace};
-use super::{Flow, Plugin, Reason, Rejection, Request, State, Wants};
+use super::trace::consumer_name;
+use super::trace::{Check, Hint, HintCode, NoTrace, Step, Trace, moment, shown, span};
+use super::{Flow, Plugin, Reason, Rejection, Request, State, Wants, hints};
 use crate::diagnostic::Diagnostic;
 
 /// The plugin's configuration; every field is there, defaults filled in by its table.
@@ -113,7 +114,10 @@ impl KeyAuth {
             match self.find(name, request, body.as_ref()) {
                 Found::None => {}
                 Found::Several => {
-                    trace.record(|| Step::failed(Check::Sources, format!("several values under `{}`", name.text)));
+                    trace.record(|| {
+                        Step::failed(Check::Sources, format!("several values under `{}`", name.text))
+                            .hint(Hint::new(HintCode::SeveralTokens, "send the key once"))
+                    });
                     return Err(self.reject(Reason::MultipleTokens, "Duplicate API key found"));
                 }
                 Found::Key(key) => {
@@ -129,8 +133,8 @@ impl KeyAuth {
         }
         let Some((name, key)) = found.filter(|(_, key)| !key.is_empty()) else {
             trace.record(|| {
-                let names: Vec<&str> = self.names.iter().map(|name| name.text.as_str()).collect();
-                Step::failed(Check::Sources, format!("no key: looked for [{}]", names.join(", ")))
+                Step::failed(Check::Sources, format!("no key: looked for {}", self.looked_for()))
+                    .hint(self.near_miss(request))
             });
             return Err(self.reject(Reason::NoToken, "No API key found in request"));
         };
@@ -139,13 +143,22 @@ impl KeyAuth {
         let credential = request.directory.key_auth.get(key.as_str());
         state.token = Some(key.into());
         let Some(credential) = credential else {
-            trace.record(|| Step::failed(Check::Credential, "no keyauth_credentials entry has this key"));
+            trace.record(|| {
+                let key = state.token.as_deref().unwrap_or_default();
+                Step::failed(Check::Credential, "no keyauth_credentials entry has this key")
+                    .hint(near_key(key, request.directory))
+            });
             return Err(self.reject(Reason::CredentialUnknown, "Unauthorized"));
         };
         let ends = credential.ttl.map(|ttl| credential.created_at.saturating_add(ttl));
         if ends.is_some_and(|ends| i64::try_from(request.now).is_ok_and(|now| ends <= now)) {
             trace.record(|| {
-                Step::failed(Check::Credential, format!("keyauth_credentials {} has ended (ttl)", credential.id))
+                let ended = ends.unwrap_or_default() as f64;
+                let ago = span((request.now as f64 - ended).abs());
+                let detail =
+                    format!("keyauth_credentials {} ended (ttl): {}", credential.id, moment(ended, request.now));
+                Step::failed(Check::Credential, detail)
+                    .hint(Hint::new(HintCode::Expired, format!("the key ended {ago} ago; make a new one")))
             });
             return Err(self.reject(Reason::Expired, "Unauthorized"));
         }
@@ -153,11 +166,41 @@ impl KeyAuth {
             trace.record(|| Step::failed(Check::Consumer, "the credential's consumer does not exist"));
             return Err(self.reject(Reason::ConsumerUnknown, "Unauthorized"));
         };
-        trace.record(|| Step::passed(Check::Consumer, consumer.id.to_string()));
+        trace.record(|| Step::passed(Check::Credential, format!("keyauth_credentials {}", credential.id)));
+        trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let identifier: &str = credential.id.hyphenated().encode_lower(&mut text);
         state.authenticate(Some(consumer.clone()), Some(identifier.into()));
         Ok(())
+    }
+
+    /// Names and places, for people.
+    fn looked_for(&self) -> String {
+        let places = [("headers", self.in_header), ("query", self.in_query), ("body", self.in_body)];
+        let places: Vec<&str> = places.into_iter().filter(|(_, is)| *is).map(|(place, _)| place).collect();
+        format!("{} in {}", hints::listed(self.names.iter().map(|name| name.text.as_str())), places.join(", "))
+    }
+
+    /// A key in a place that is not looked at.
+    fn near_miss(&self, request: &Request<'_>) -> Option<Hint> {
+        let known = |value: &str| {
+            let bare = value.split_whitespace().next_back().unwrap_or_default();
+            request.directory.key_auth.get(bare).is_some()
+        };
+        let header = request.headers.iter().find(|(_, value)| value.to_str().is_ok_and(known));
+        let argument = || {
+            let query = request.query?;
+            sources::arguments(query)
+                .find(|(_, value)| value.as_ref().is_some_and(|value| std::str::from_utf8(value).is_ok_and(known)))
+        };
+        let place = match header {
+            Some((name, _)) => format!("header `{name}`"),
+            None => format!("query argument `{}`", shown(&String::from_utf8_lossy(&argument()?.0))),
+        };
+        Some(Hint::new(
+            HintCode::OtherSource,
+            format!("the {place} holds a key that is known; this route does not look there"),
+        ))
     }
 
     /// Header, query, body: the first that has the name.
@@ -225,9 +268,31 @@ impl Plugin for KeyAuth {
         self.explain(request, state, &mut NoTrace).into()
     }
 
+    fn trace<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State, steps: &'a mut Vec<Step>) -> Flow<'a> {
+        self.explain(request, state, steps).into()
+    }
+
     fn wants(&self, _request: &Request<'_>) -> Wants {
         if self.in_body { Wants::SmallBody } else { Wants::Nothing }
     }
+}
+
+/// A key that would do without what was copied along.
+fn near_key(key: &str, directory: &super::Directory) -> Option<Hint> {
+    let bare = key.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+    let scheme = bare.split_whitespace().next_back().unwrap_or_default();
+    let known = |key: &str| directory.key_auth.get(key).is_some();
+    if bare != key && known(bare) {
+        return Some(Hint::new(HintCode::Whitespace, "it is known without the quotes or white space around it"));
+    }
+    if scheme != bare && known(scheme) {
+        return Some(Hint::new(
+            HintCode::BearerTwice,
+            "it is known without the word in front of it: a key has no scheme",
+        ));
+    }
+    hints::looks_like_a_token(bare)
+        .then(|| Hint::new(HintCode::OtherSource, "this is a JWT; the route asks for an API key"))
 }
 
 #[cfg(test)]

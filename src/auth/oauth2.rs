@@ -28,6 +28,7 @@ pub use self::{
 };
 use super::anonymous::Anonymous;
 use super::arguments::Arguments;
+use super::trace::{Check, NoTrace, Step, Trace as _};
 use super::{Flow, Plugin, Request, Scheme, State, Wants};
 use crate::diagnostic::Diagnostic;
 use crate::entity;
@@ -159,7 +160,7 @@ impl Oauth2 {
 impl Plugin for Oauth2 {
     fn access<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State) -> Flow<'a> {
         let Some(endpoint) = Endpoint::of(request.path) else {
-            return self.verify(request, state);
+            return self.verify(request, state, NoTrace);
         };
         if request.method != http::Method::POST {
             self.shared.metrics.refused(endpoint.label(), "invalid_method");
@@ -171,6 +172,18 @@ impl Plugin for Oauth2 {
                 Endpoint::Token => Err(self.issue(request).await),
             }
         }))
+    }
+
+    /// The plugin's own endpoints are not asked: they would issue something.
+    fn trace<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State, steps: &'a mut Vec<Step>) -> Flow<'a> {
+        let Some(endpoint) = Endpoint::of(request.path) else {
+            return self.verify(request, state, steps);
+        };
+        let detail = format!("the path is that of the plugin's {}, which answers by itself", endpoint.name());
+        steps.record(|| Step::noted(Check::Answer, detail));
+        let body = super::reason::Body::Empty;
+        let reason = super::Reason::Answered;
+        Flow::Stop(Box::new(super::Rejection { reason, status: http::StatusCode::OK, body, headers: Vec::new() }))
     }
 
     fn wants(&self, request: &Request<'_>) -> Wants {

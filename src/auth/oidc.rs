@@ -21,6 +21,7 @@ mod provider;
 mod registry;
 mod remote;
 mod reply;
+mod report;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

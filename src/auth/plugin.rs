@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 
+use super::trace::Step;
 use super::{Rejection, Request, State};
 
 /// What a plugin decides about a request.
@@ -36,6 +37,12 @@ pub enum Wants {
 pub trait Plugin: Send + Sync {
     /// Decides about a request. On the hot path: takes no lock, does no I/O unless in [`Flow::Wait`], does not panic.
     fn access<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State) -> Flow<'a>;
+
+    /// [`Self::access`], telling of every check: the same code, with a trace that takes the steps. A plugin that makes none
+    /// worth telling has nothing to add.
+    fn trace<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State, _steps: &'a mut Vec<Step>) -> Flow<'a> {
+        self.access(request, state)
+    }
 
     /// Whether the body is needed for that.
     fn wants(&self, _request: &Request<'_>) -> Wants {

@@ -143,6 +143,31 @@ reasons! {
     Internal = "internal",
 }
 
+impl Reason {
+    /// Whom it concerns: `auth` (credentials and rights), `routing` (which requests are served), `service` (what stands behind),
+    /// `client` (a malformed or broken-off request).
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::NoRoute | Self::ProtocolMismatch | Self::HttpsRequired | Self::Terminated | Self::Answered => {
+                "routing"
+            }
+            Self::NoService
+            | Self::NoPeer
+            | Self::NameResolution
+            | Self::ServiceError
+            | Self::ServiceTimeout
+            | Self::Internal => "service",
+            Self::BadRequest
+            | Self::HeadersTooLarge
+            | Self::TargetTooLong
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::ClientGone => "client",
+            _ => "auth",
+        }
+    }
+}
+
 /// The body of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {

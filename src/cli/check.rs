@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 /// What a snapshot is compiled with when nothing is going to be served from it.
-fn resources() -> Resources {
+pub fn resources() -> Resources {
     Resources {
         registries: Registries::new(Arc::new(LocalTokens::in_memory())),
         upstreams: Arc::default(),

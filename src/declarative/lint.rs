@@ -32,6 +32,15 @@ pub fn placed(dataset: &Dataset, now: Now, places: Option<&Places>) -> Vec<Diagn
     }
 }
 
+/// Warns of the traps of certain plugins alone.
+pub fn lint_plugins(dataset: &Dataset, now: Now, wanted: &dyn Fn(Uuid) -> bool) -> Vec<(Uuid, Diagnostic)> {
+    let mut linter = Linter { dataset, now, found: Vec::new() };
+    for plugin in dataset.plugins.iter().filter(|plugin| plugin.enabled && wanted(plugin.id)) {
+        linter.plugin(plugin);
+    }
+    linter.found.into_iter().map(|(_, id, _, diagnostic)| (id, diagnostic)).collect()
+}
+
 /// Plugins that authenticate, as far as the lint knows their fields.
 const AUTHENTICATING: &[&str] = &["jwt", "key-auth", "oauth2", "openid-connect"];
 /// How many credentials are named one by one for the same trap.

@@ -9,7 +9,7 @@ use pingora_proxy::Session;
 
 use super::ctx::{Ctx, Target};
 use super::request::{Connection, authority, has_grpc_type, is_grpc, join_cookies};
-use super::{Gateway, body, client, forward, limits, reject};
+use super::{Gateway, body, client, dry, forward, limits, reject};
 use crate::auth::reason::Body;
 use crate::auth::{Reason, Rejection, Request, Scheme, Wants};
 use crate::entity::{self, Protocol};
@@ -43,8 +43,7 @@ impl Gateway {
             return Err(answer);
         }
         if ctx.route().is_some_and(|route| route.service.is_none()) {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(reject::routing(Reason::NoService, status, "no Service found with those values"));
+            return Err(dry::no_service());
         }
         ctx.forwarded = Some(Instant::now());
         ctx.peer = Some(self.pick(session, ctx).map_err(forward::unreachable)?);
@@ -111,10 +110,14 @@ impl Gateway {
             }
         };
         let mut state = std::mem::take(&mut ctx.state);
+        let mut decided_by = None;
         let decision = match ctx.route() {
             Some(route) => match view(session.req_header(), ctx, route, body.as_ref()) {
                 Some(request) => {
-                    let observe = |plugin, verdict| route.metrics.auth(plugin, verdict);
+                    let observe = |plugin, verdict| {
+                        decided_by = Some(plugin);
+                        route.metrics.auth(plugin, verdict);
+                    };
                     route.chain.run(&request, &mut state, protocol(&route.entity, ctx.tls), observe).await
                 }
                 None => Err(reject::generated(Reason::Internal)),
@@ -122,6 +125,7 @@ impl Gateway {
             None => Err(reject::generated(Reason::Internal)),
         };
         ctx.state = state;
+        ctx.decided_by = decided_by;
         decision
     }
 
@@ -137,7 +141,7 @@ fn first_headers(all: &HeaderMap, most: usize) -> Option<HeaderMap> {
     (all.len() > most).then(|| all.iter().take(most).map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
-fn normalised(path: &str) -> Result<Cow<'_, str>, Box<Rejection>> {
+pub(super) fn normalised(path: &str) -> Result<Cow<'_, str>, Box<Rejection>> {
     router::normalise(path).map_err(|fault| match fault.status() {
         StatusCode::NOT_FOUND => {
             reject::routing(Reason::NoRoute, StatusCode::NOT_FOUND, "no Route matched with those values")
@@ -170,7 +174,7 @@ fn view<'a>(
 
 /// The protocol a plugin's `protocols` are compared with. What kind of route it is decides, not what a client says it sends: else
 /// a content type would choose which plugins run.
-fn protocol(route: &entity::Route, tls: bool) -> Protocol {
+pub(super) fn protocol(route: &entity::Route, tls: bool) -> Protocol {
     let grpc = route.protocols.iter().any(|protocol| protocol.is_grpc());
     match (grpc, tls) {
         (true, true) => Protocol::Grpcs,
@@ -181,7 +185,7 @@ fn protocol(route: &entity::Route, tls: bool) -> Protocol {
 }
 
 /// A matched route's `protocols`; they are no part of matching.
-fn protocol_rules(route: &entity::Route, header: &RequestHeader, secure: bool, host: &str) -> Decision {
+pub(super) fn protocol_rules(route: &entity::Route, header: &RequestHeader, secure: bool, host: &str) -> Decision {
     let allows = |protocol| route.protocols.contains(&protocol);
     if !secure && allows(Protocol::Https) && !allows(Protocol::Http) {
         return Err(https_required(route.https_redirect_status_code, header, host));

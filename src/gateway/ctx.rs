@@ -47,6 +47,8 @@ pub struct Ctx {
     pub(super) host_header: Option<HeaderValue>,
     /// Whether a plugin refused the request.
     pub(super) denied: bool,
+    /// The authenticating plugin that had the last word.
+    pub(super) decided_by: Option<&'static str>,
     /// Why the client did not get the service's answer.
     pub(super) reason: Option<Reason>,
     pub(super) tls: bool,
@@ -85,6 +87,7 @@ impl Ctx {
             peer: None,
             host_header: None,
             denied: false,
+            decided_by: None,
             reason: None,
             tls: false,
             port: 0,

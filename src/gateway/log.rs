@@ -1,6 +1,5 @@
 //! What remains of a request: counters and a line in the access log.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use http::{StatusCode, Version, header};
@@ -11,8 +10,13 @@ use super::Gateway;
 use super::ctx::Ctx;
 use super::request::{Handshake, authority};
 use crate::auth::{Principal, Reason};
+use crate::calendar;
 use crate::router;
+use crate::telemetry::live::Refusal;
 use crate::telemetry::{AccessRecord, Latencies};
+
+/// Characters of a refused request's path that are kept.
+const PATH_KEPT: usize = 200;
 
 /// nginx's status for a client that went away before its answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -32,9 +36,55 @@ impl Gateway {
         if let Some(verification) = &ctx.state.verification {
             metrics.verification(verification);
         }
+        self.look(session, ctx, status);
         if self.access_log.wants(status) {
             self.record(session, ctx, fault, status, from_service, latencies);
         }
+    }
+
+    /// What is kept for people who look: refusals, and when credentials were used.
+    fn look(&self, session: &Session, ctx: &Ctx, status: u16) {
+        let live = &self.metrics.live;
+        let now = ctx.wall.as_secs();
+        if let (Some(Principal::Authenticated { consumer: Some(consumer), credential: Some(credential) }), Some(by)) =
+            (ctx.state.principal(), ctx.decided_by)
+        {
+            // A subject of an identity provider is no credential of ours, unless its token was issued here.
+            let opaque = ctx.state.verification.is_some_and(|verification| verification.algorithm == "opaque");
+            if by != "openid-connect" || opaque {
+                live.uses.touch(consumer.id, credential, now);
+            }
+        }
+        let (reason, anonymous) = match (ctx.reason, ctx.state.fallback) {
+            (Some(Reason::Answered), _) => return,
+            (Some(reason), _) => (reason, false),
+            (None, Some(reason)) => (reason, true),
+            (None, None) => return,
+        };
+        let ended = self.clock.now();
+        live.rejects.count(ended.as_secs(), reason);
+        if !(anonymous || ctx.denied) || !live.rejects.wants(ended.as_secs()) {
+            return;
+        }
+        let header = session.req_header();
+        let route = ctx.route();
+        live.rejects.keep(Refusal {
+            at_ms: u64::try_from(ended.as_millis()).unwrap_or(u64::MAX),
+            route: route.map(|route| route.label.clone()).unwrap_or_default(),
+            service: route.and_then(|route| route.service.as_ref()).map(|service| service.label.clone()),
+            plugin: ctx.decided_by,
+            reason: reason.label(),
+            status,
+            issuer: ctx.state.issuer.clone(),
+            kid: ctx.state.key_id.clone(),
+            algorithm: ctx.state.verification.map(|verification| verification.algorithm),
+            token_fp: ctx.state.token.as_deref().map(|token| self.access_log.fingerprint(token.as_bytes())),
+            method: header.method.as_str().chars().take(32).collect(),
+            path: ctx.target.sent(header).chars().take(PATH_KEPT).collect(),
+            client: ctx.client.map(|client| client.address),
+            request_id: ctx.request_id.as_str().into(),
+            anonymous,
+        });
     }
 
     fn record(
@@ -53,7 +103,7 @@ impl Gateway {
         let name = consumer.and_then(|consumer| consumer.username.as_deref().or(consumer.custom_id.as_deref()));
         let upstream = ctx.attempts.last().map(|address| address.to_string());
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
-        let time = timestamp(ctx.wall);
+        let time = calendar::milliseconds(ctx.wall);
         let record = AccessRecord {
             time: &time,
             request_id: ctx.request_id.as_str(),
@@ -118,40 +168,5 @@ const fn version(version: Version) -> &'static str {
         Version::HTTP_10 => "1.0",
         Version::HTTP_2 => "2",
         _ => "1.1",
-    }
-}
-
-/// RFC 3339, UTC, milliseconds.
-fn timestamp(since_epoch: Duration) -> String {
-    let seconds = since_epoch.as_secs();
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Days to civil date, counting years from March so that the leap day comes last.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let mut text = String::with_capacity(24);
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    let milliseconds = since_epoch.subsec_millis();
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z");
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rfc_3339() {
-        assert_eq!(timestamp(Duration::ZERO), "1970-01-01T00:00:00.000Z");
-        assert_eq!(timestamp(Duration::from_millis(951_782_399_999)), "2000-02-28T23:59:59.999Z");
-        assert_eq!(timestamp(Duration::from_secs(951_782_400)), "2000-02-29T00:00:00.000Z");
-        assert_eq!(timestamp(Duration::from_secs(1_795_315_766)), "2026-11-22T02:49:26.000Z");
-        assert_eq!(timestamp(Duration::from_secs(4_107_542_400)), "2100-03-01T00:00:00.000Z");
     }
 }

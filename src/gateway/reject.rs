@@ -120,7 +120,7 @@ fn generated_message(answer: &Rejection) -> &'static str {
 }
 
 /// `{"message":"…"}`.
-fn message_json(message: &str) -> Bytes {
+pub(super) fn message_json(message: &str) -> Bytes {
     let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
     let mut text = String::with_capacity(message.len() + 16);
     text.push_str("{\"message\":");

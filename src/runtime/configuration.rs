@@ -11,7 +11,7 @@ use super::settings::Settings;
 use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::entity::Kind;
-use crate::snapshot::{Origin, Published, Resources, Snapshot};
+use crate::snapshot::{self, Origin, Published, Resources, Snapshot};
 
 /// How long a new configuration waits for the names of its services before it is published.
 const NAMES: Duration = Duration::from_secs(5);
@@ -96,12 +96,15 @@ impl Loader {
                 let generation = self.publish(snapshot);
                 let took = start.elapsed();
                 metrics.reloaded(true, took);
+                metrics.live.history.attempted(true, took, generation, &diagnostics);
                 Ok(Outcome { generation, diagnostics, took })
             }
             Err(diagnostics) => {
                 let took = start.elapsed();
                 metrics.reloaded(false, took);
-                Err(Outcome { generation: self.published.load().generation, diagnostics, took })
+                let generation = self.published.load().generation;
+                metrics.live.history.attempted(false, took, generation, &diagnostics);
+                Err(Outcome { generation, diagnostics, took })
             }
         }
     }
@@ -131,7 +134,7 @@ impl Loader {
         let generation = self.published.store(snapshot);
         let entities = Kind::ALL.iter().map(|kind| (kind.collection(), dataset.count(*kind))).collect();
         self.resources.metrics.published(generation, loaded_at, entities);
-        drop(dataset);
+        snapshot::note_difference(&self.resources.metrics, replaced.clone(), dataset, generation);
         let retire = std::thread::Builder::new().name("retire-snapshot".into());
         let waited = retire.spawn(move || {
             let start = Instant::now();

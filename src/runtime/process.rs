@@ -319,6 +319,7 @@ impl Process {
             tokio::spawn(feed.run(stopping.clone()));
         }
         tokio::spawn(process.tokens.clone().run(stopping.clone()));
+        tokio::spawn(sample(process.metrics.clone(), stopping.clone()));
         tokio::spawn(process.clone().reload_when_told());
         write_pid(&process.settings.pid_path());
         if let Some(old) = ready.predecessor
@@ -364,6 +365,7 @@ impl Process {
             source,
             published: self.published.clone(),
             resources: self.resources.clone(),
+            access_log: self.access_log.clone(),
             log: Some(self.log.clone()),
             configuration: self.settings.to_json(),
         })
@@ -595,6 +597,20 @@ impl Process {
                 let _ = std::fs::remove_file(path);
             }
         }
+    }
+}
+
+/// Once a second, until told to stop: what the counts of minutes and of the last minutes are told from.
+async fn sample(metrics: Arc<Metrics>, mut stop: watch::Receiver<bool>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = second.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        metrics.sample(now.as_secs());
     }
 }
 

@@ -187,13 +187,7 @@ impl Plugins {
             }
             let anywhere = scopes.anywhere.clone();
             let applies = general.is_some() || !here.is_empty() || !anywhere.is_empty();
-            applies.then(|| Slot {
-                registered: scopes.registered,
-                general_wins: both.is_some(),
-                general,
-                here,
-                anywhere,
-            })
+            applies.then(|| Slot { general_wins: both.is_some(), general, here, anywhere })
         });
         Chain::new(slots.collect())
     }

@@ -4,6 +4,7 @@
 //! everything that came since, and publishes it as one snapshot. While it publishes, further writes gather and are published
 //! together. A database that is lost leaves the last snapshot in service; the task asks again until it is back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use super::write::CHANNEL;
 use super::{Body, Changed, Changes, Collection, Error, Signal, Store};
 use crate::diagnostic::Diagnostic;
 use crate::entity::{Dataset, Entity, Kind};
-use crate::snapshot::{Change, Origin, Published, Resources, Snapshot};
+use crate::snapshot::{self, Change, Origin, Published, Resources, Snapshot};
+use crate::telemetry::live::Difference;
 
 /// How often the database is asked without being told.
 const POLL: Duration = Duration::from_secs(1);
@@ -189,10 +191,10 @@ impl Feed {
         let (complete, count) = (changes.complete, changes.documents.len());
         match self.publish(changes).await {
             Ok(warnings) => {
-                for warning in warnings {
+                for warning in &warnings {
                     tracing::warn!(code = warning.code, "{warning}");
                 }
-                self.resources.metrics.reloaded(true, started.elapsed());
+                self.note(true, started.elapsed(), &warnings);
                 tracing::debug!(revision, complete, documents = count, took = ?started.elapsed(), "in service");
                 if let Some(gauge) = &self.gauges.revision {
                     gauge.set(revision);
@@ -200,7 +202,7 @@ impl Feed {
                 self.progress.send_replace(Progress { seen: revision, served: Some(revision) });
             }
             Err(faults) => {
-                self.resources.metrics.reloaded(false, started.elapsed());
+                self.note(false, started.elapsed(), &faults);
                 for fault in faults.iter().filter(|fault| fault.is_error()) {
                     tracing::error!(revision, code = fault.code, "the stored configuration cannot be served: {fault}");
                 }
@@ -210,14 +212,26 @@ impl Feed {
         Ok(())
     }
 
+    /// Notes what became of an attempt.
+    fn note(&self, success: bool, took: Duration, diagnostics: &[Diagnostic]) {
+        let metrics = &self.resources.metrics;
+        metrics.reloaded(success, took);
+        metrics.live.history.attempted(success, took, self.published.load().generation, diagnostics);
+    }
+
     async fn publish(&self, changes: Changes) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         let (published, resources) = (self.published.clone(), self.resources.clone());
         let origin = Origin { source: self.store.location().to_owned(), hash: format!("{:032x}", changes.revision) };
         let replaced = self.published.load();
         let routing = replaced.routing.clone();
-        self.retired.lock().push(replaced);
+        self.retired.lock().push(replaced.clone());
         let work = move || {
-            let (snapshot, warnings) = if changes.complete {
+            let written: HashSet<(Kind, uuid::Uuid)> = match changes.complete {
+                true => HashSet::new(),
+                false => changes.documents.iter().filter_map(|document| Some((kind(document)?, document.id))).collect(),
+            };
+            let complete = changes.complete;
+            let (snapshot, warnings) = if complete {
                 Snapshot::compile(dataset(changes.documents), origin, &resources)?
             } else {
                 published.load().with_changes(as_changes(changes.documents), origin, &resources)?
@@ -228,8 +242,16 @@ impl Feed {
             let entities =
                 Kind::ALL.into_iter().map(|kind| (kind.collection(), snapshot.dataset.count(kind))).collect();
             let loaded_at = snapshot.loaded_at;
+            let dataset = snapshot.dataset.clone();
             let generation = published.store(snapshot);
             resources.metrics.published(generation, loaded_at, entities);
+            if complete {
+                snapshot::note_difference(&resources.metrics, replaced, dataset, generation);
+            } else {
+                let kinds = snapshot::difference_of(&replaced.dataset, &dataset, &written);
+                let difference = Difference { from: replaced.generation, to: generation, pending: false, kinds };
+                resources.metrics.live.history.differs(difference);
+            }
             Ok(warnings)
         };
         // Compiling routes or a million keys is no work for a thread that answers requests.
@@ -280,6 +302,10 @@ fn as_changes(documents: Vec<Changed>) -> Vec<Change> {
     }
     changes.extend(puts);
     changes
+}
+
+fn kind(document: &Changed) -> Option<Kind> {
+    Collection::find(&document.collection)?.kind
 }
 
 /// The entity of a document; none where it is gone, or cannot authenticate anybody (a JWT credential without a key). `None` for

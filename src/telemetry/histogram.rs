@@ -86,6 +86,11 @@ impl Histogram {
         out
     }
 
+    /// Counts by bucket, the last for what lies above all bounds, and the sum in nanoseconds.
+    pub(super) fn counts(&self) -> (Vec<u64>, u64) {
+        ((0..=self.bounds.len()).map(|index| self.bucket(index)).collect(), self.totals().1)
+    }
+
     fn bucket(&self, index: usize) -> u64 {
         self.shards.iter().filter_map(|shard| shard.buckets.get(index)).map(|count| count.load(Relaxed)).sum()
     }

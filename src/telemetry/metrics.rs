@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, proto};
 
 use super::histogram::Histogram;
+use super::live::{Counts, Live, Window};
 use super::route::{self, RouteMetrics, Series, counter, family, histogram};
 use crate::auth::state::Verification;
 use crate::jose::Algorithm;
@@ -211,6 +212,8 @@ pub struct Metrics {
     configuration: Mutex<Configuration>,
     log_drops: Arc<AtomicU64>,
     node: String,
+    /// For people who look.
+    pub live: Live,
 }
 
 impl Default for Metrics {
@@ -239,6 +242,7 @@ impl Metrics {
             configuration: Mutex::default(),
             log_drops: Arc::default(),
             node: uuid::Uuid::new_v4().to_string(),
+            live: Live::default(),
         }
     }
 
@@ -449,6 +453,34 @@ impl Metrics {
                 vec![number(&[("node_id", &*self.node), ("version", env!("CARGO_PKG_VERSION"))], 1.0)],
             ),
         ]
+    }
+
+    /// Verifications by algorithm: since the start, and lately.
+    pub fn verification_windows(&self, now: u64) -> Vec<Window> {
+        self.live.verifications.windows(self.verification_counts(), now)
+    }
+
+    /// Once in a while: what a window of time and a minute are told from.
+    pub fn sample(&self, now: u64) {
+        self.live.verifications.sample(self.verification_counts(), now);
+        self.live.rejects.mark(now, self.total_requests());
+    }
+
+    fn verification_counts(&self) -> Vec<Counts> {
+        let algorithms = algorithm_labels().zip(self.process.verifications.chunks(4));
+        algorithms
+            .filter_map(|(algorithm, histograms)| {
+                let [miss_bad, miss_good, hit_bad, hit_good] = histograms else { return None };
+                let mut counts = Counts::new(algorithm, &VERIFY_BOUNDS);
+                for (histogram, cached, valid) in
+                    [(miss_bad, false, false), (miss_good, false, true), (hit_bad, true, false), (hit_good, true, true)]
+                {
+                    let (buckets, sum) = histogram.counts();
+                    counts.add(&buckets, sum, cached, valid);
+                }
+                (counts.total() > 0).then_some(counts)
+            })
+            .collect()
     }
 
     /// Only combinations that occurred.

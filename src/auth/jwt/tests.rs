@@ -524,7 +524,7 @@ fn explained(config: Json, sent: Sent) -> (Check, Verdict, String) {
     let outcome = plugin(config).explain(&request, &mut State::default(), &mut steps);
     assert!(outcome.is_ok() || steps.iter().any(|step| step.verdict == Verdict::Failed));
     let last = steps.pop().unwrap();
-    (last.check, last.verdict, last.hint.unwrap_or_default())
+    (last.check, last.verdict, last.hint.map(|hint| hint.text).unwrap_or_default())
 }
 
 #[test]
@@ -545,7 +545,12 @@ fn a_trace_names_the_check_and_what_comes_close() {
     hint(plain(), get().bearer("a.b.c.d.e"), Check::Structure, "JWE");
     hint(plain(), get().bearer("opaque"), Check::Structure, "opaque");
     hint(plain(), get().bearer(&format!("{}=", good())), Check::Structure, "padded");
-    hint(plain(), get().bearer(&signed(r#"{"sub":"x","client":"k"}"#)), Check::KeyClaim, "sub, client");
+    hint(
+        plain(),
+        get().bearer(&signed(r#"{"sub":"x","client":"k"}"#)),
+        Check::KeyClaim,
+        "`client` in the claims names the credential `k`",
+    );
     hint(plain(), get().bearer(&signed(r#"{"iss":"K"}"#)), Check::Credential, "`k`");
     hint(
         plain(),

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use http::header::AUTHORIZATION;
 
 use crate::auth::Request;
+use crate::auth::hints::{self, looks_like_a_token};
 use crate::auth::sources::{self, HeaderSource};
-use crate::auth::trace::{Check, Step};
+use crate::auth::trace::{Check, Hint, HintCode, Step, shown};
 
 /// The configured places. All are always read.
 #[derive(Debug)]
@@ -89,64 +90,68 @@ impl Sources {
         Step::failed(Check::Sources, detail).hint(self.near_miss(request))
     }
 
-    fn near_miss(&self, request: &Request<'_>) -> Option<String> {
+    /// The places that hold a token, for people.
+    pub(super) fn places(&self, request: &Request<'_>) -> String {
+        let mut places = Vec::new();
+        if let Some(query) = request.query {
+            let named = sources::arguments(query).filter(|(name, value)| {
+                value.as_ref().is_none_or(|value| !value.is_empty())
+                    && self.arguments.iter().any(|wanted| *wanted.as_bytes() == **name)
+            });
+            places.extend(named.map(|(name, _)| format!("query argument `{}`", String::from_utf8_lossy(&name))));
+        }
+        let cookies = self
+            .cookies
+            .iter()
+            .filter(|name| sources::cookie(request.headers, name).is_some_and(|value| !value.is_empty()));
+        places.extend(cookies.map(|name| format!("cookie `{name}`")));
+        for header in &self.headers {
+            let lines = header.lines(request.headers).filter(|line| sources::bearer(line.as_bytes()).is_some()).count();
+            places.extend((0..lines).map(|_| format!("header `{}`", header.name())));
+        }
+        places.join(", ")
+    }
+
+    fn near_miss(&self, request: &Request<'_>) -> Option<Hint> {
         for header in &self.headers {
             let Some(line) = request.headers.get(header.name()) else { continue };
             let line = String::from_utf8_lossy(line.as_bytes());
             let name = header.name();
-            if looks_like_a_token(line.trim()) {
-                return Some(format!("`{name}` holds a bare token: write `{name}: Bearer …`"));
-            }
-            let scheme = line.split_whitespace().next().unwrap_or_default();
-            if scheme.eq_ignore_ascii_case("bearer") {
-                return Some(format!(
-                    "the scheme in `{name}` must be written `Bearer` or `bearer` and be followed by the token"
-                ));
-            }
-            return Some(format!("`{name}` has another scheme than Bearer"));
+            let bare = hints::cleaned(&line).0;
+            let (scheme, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+            return Some(if looks_like_a_token(line.trim()) || rest.is_empty() && looks_like_a_token(&bare) {
+                Hint::new(HintCode::BearerMissing, format!("`{name}` holds a bare token: write `{name}: Bearer …`"))
+            } else if scheme.trim_end_matches(':').eq_ignore_ascii_case("bearer") {
+                Hint::new(
+                    HintCode::BearerCase,
+                    format!("the scheme in `{name}` must be written `Bearer` or `bearer` and be followed by the token"),
+                )
+            } else {
+                Hint::new(HintCode::OtherScheme, format!("`{name}` has another scheme than Bearer"))
+            });
         }
         let authorization = request.headers.get(AUTHORIZATION).map(|line| line.as_bytes());
         if authorization.and_then(sources::bearer).is_some() {
-            return Some("`authorization` holds a token, but header_names does not have it".into());
+            let text = "`authorization` holds a token, but header_names does not have it";
+            return Some(Hint::new(HintCode::OtherSource, text));
         }
         let query = request.query.unwrap_or_default();
         let named = sources::arguments(query).find(|(_, value)| {
             value.as_ref().is_some_and(|value| std::str::from_utf8(value).is_ok_and(looks_like_a_token))
         });
-        named.map(|(name, _)| {
-            format!(
-                "the query argument `{}` looks like a token, but uri_param_names does not have it",
-                String::from_utf8_lossy(&name)
-            )
-        })
+        if let Some((name, _)) = named {
+            let name = shown(&String::from_utf8_lossy(&name));
+            let text = format!("the query argument `{name}` looks like a token, but uri_param_names does not have it");
+            return Some(Hint::new(HintCode::OtherSource, text));
+        }
+        let header = request.headers.iter().find(|(_, value)| {
+            value.to_str().is_ok_and(|value| looks_like_a_token(value.trim()) || value.contains("=eyJ"))
+        })?;
+        let text = format!("the header `{}` holds something like a token; this route does not look there", header.0);
+        Some(Hint::new(HintCode::OtherSource, text))
     }
 }
 
 fn one(token: Cow<'_, [u8]>) -> Found<'_> {
     if token.is_empty() { Found::None } else { Found::One(token) }
-}
-
-fn looks_like_a_token(text: &str) -> bool {
-    text.starts_with("eyJ") && text.bytes().filter(|&byte| byte == b'.').count() == 2
-}
-
-/// What is probably wrong with a token that cannot be read.
-pub(super) fn malformed_hint(token: &[u8]) -> Option<String> {
-    let dots = token.iter().filter(|&&byte| byte == b'.').count();
-    let hint = if token.iter().any(u8::is_ascii_whitespace) {
-        "there is white space in the token"
-    } else if token.contains(&b'=') {
-        "the segments are padded with `=`, which a JWS must not be (RFC 7515 section 2)"
-    } else if token.iter().any(|byte| matches!(byte, b'+' | b'/')) {
-        "the segments are in standard base64; a JWS takes the URL-safe alphabet"
-    } else if token.contains(&b'"') {
-        "the token is quoted"
-    } else if dots == 4 {
-        "five segments: an encrypted token (JWE), which cannot be verified here"
-    } else if dots == 0 {
-        "no dots: an opaque token, not a JWT"
-    } else {
-        return None;
-    };
-    Some(hint.into())
 }

@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue};
 use super::store::{Digest, Token};
 use super::{Oauth2, reply};
 use crate::auth::arguments::{Argument, Arguments, body_without_arguments, without_arguments};
-use crate::auth::trace::NoTrace;
-use crate::auth::{Flow, Reason, Rejection, Request, State, Verification};
+use crate::auth::trace::{Check, Hint, HintCode, Step, Time, Trace, consumer_name, moment, span};
+use crate::auth::{Flow, Reason, Rejection, Request, State, Verification, hints};
 
 const SCOPE: HeaderName = HeaderName::from_static("x-authenticated-scope");
 const USERID: HeaderName = HeaderName::from_static("x-authenticated-userid");
@@ -21,16 +21,31 @@ struct Presented {
 }
 
 impl Oauth2 {
-    pub(super) fn verify<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State) -> Flow<'a> {
+    /// Decides about a request with a token, telling a trace of every check.
+    pub(super) fn verify<'a, T: Trace + 'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        state: &'a mut State,
+        mut trace: T,
+    ) -> Flow<'a> {
         if self.anonymous.steps_back(state) {
+            trace.record(|| Step::noted(Check::Applies, "another plugin has authenticated the request already"));
             return Flow::Next;
         }
         let started = Instant::now();
         let presented = self.presented_token(request);
         let Some(presented) = presented else {
+            trace.record(|| self.explain_none(request));
             let refused = reply::missing_token(self.config.realm.as_deref());
-            return self.anonymous.settle(Err(refused), request, state, &mut NoTrace).into();
+            return self.anonymous.settle(Err(refused), request, state, &mut trace).into();
         };
+        trace.record(|| {
+            let place = match presented.from_header {
+                true => format!("header `{}`", self.header),
+                false => "argument `access_token`".to_owned(),
+            };
+            Step::passed(Check::Sources, format!("one token of {} bytes: {place}", presented.token.len()))
+        });
         state.token = Some(presented.token.as_str().into());
         let digest = Digest::of(&presented.token);
         let known = self.shared.tokens.lookup(&digest);
@@ -43,59 +58,111 @@ impl Oauth2 {
                     Err(_) => "failed",
                 });
                 match found {
-                    Ok(found) => self.decide(request, state, &presented, found, started),
-                    Err(fault) => Err(reply::unavailable(&fault)),
+                    Ok(found) => self.decide(request, state, &presented, found, started, &mut trace),
+                    Err(fault) => {
+                        trace.record(|| Step::failed(Check::Credential, fault.to_string()));
+                        Err(reply::unavailable(&fault))
+                    }
                 }
             }));
         }
-        self.decide(request, state, &presented, known, started).into()
+        self.decide(request, state, &presented, known, started, &mut trace).into()
     }
 
-    fn decide(
+    fn decide<T: Trace>(
         &self,
         request: &Request<'_>,
         state: &mut State,
         presented: &Presented,
         token: Option<Arc<Token>>,
         started: Instant,
+        trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
-        let result = self.accept(request, state, presented, token);
+        let result = self.accept(request, state, presented, token, trace);
         state.verification =
             Some(Verification { algorithm: "opaque", took: started.elapsed(), cached: false, valid: result.is_ok() });
         match result {
             // A global token where none is taken is refused in OR mode too.
             Err(refused) if refused.reason == Reason::ClaimRule => Err(refused),
-            settled => self.anonymous.settle(settled, request, state, &mut NoTrace),
+            settled => self.anonymous.settle(settled, request, state, trace),
         }
     }
 
-    fn accept(
+    fn accept<T: Trace>(
         &self,
         request: &Request<'_>,
         state: &mut State,
         presented: &Presented,
         token: Option<Arc<Token>>,
+        trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let realm = self.config.realm.as_deref();
         let invalid = |reason| reply::invalid_token(realm, reason, "The access token is invalid or has expired");
-        let token = token.ok_or_else(|| invalid(Reason::OpaqueUnknown))?;
+        let Some(token) = token else {
+            trace.record(|| {
+                Step::failed(Check::Credential, "no token of this text was issued here, or it has ended long ago")
+                    .hint(self.near_token(&presented.token))
+            });
+            return Err(invalid(Reason::OpaqueUnknown));
+        };
         let global = self.config.global_credentials.unwrap_or(false);
         match token.service {
             None if !global => {
+                trace.record(|| {
+                    Step::failed(Check::Applies, "the token is global; this plugin takes those of its service only")
+                        .hint(Hint::new(
+                            HintCode::ServiceBound,
+                            "set global_credentials to true here, or get a token at this service's own token endpoint",
+                        ))
+                });
                 let description =
                     "The access token is global, but the current plugin is configured without 'global_credentials'";
                 return Err(reply::invalid_token(realm, Reason::ClaimRule, description));
             }
-            Some(service) if request.service != Some(service) => return Err(invalid(Reason::OpaqueUnknown)),
-            _ => {}
+            Some(service) if request.service != Some(service) => {
+                trace.record(|| {
+                    Step::failed(Check::Applies, format!("the token was issued for the service {service}, not for this one"))
+                        .hint(Hint::new(
+                            HintCode::ServiceBound,
+                            "tokens are bound to the service whose token endpoint issued them; set global_credentials to true for both, or get one here",
+                        ))
+                });
+                return Err(invalid(Reason::OpaqueUnknown));
+            }
+            _ => trace.record(|| {
+                let bound = if token.service.is_some() { "this service" } else { "every service" };
+                Step::passed(Check::Applies, format!("a token for {bound}"))
+            }),
         }
+        let ends = (token.expires_in > 0).then(|| (token.created_at + token.expires_in) as f64);
+        let times = |ok| ends.map(|_| Time { claim: "exp", ok, leeway: 0.0 }).into_iter().collect::<Vec<_>>();
         if token.is_expired(request.now) {
+            trace.record(|| {
+                let ends = ends.unwrap_or_default();
+                let ago = span((request.now as f64 - ends).abs());
+                Step::failed(Check::Claims, format!("the token ended {}", moment(ends, request.now)))
+                    .hint(Hint::new(HintCode::Expired, format!("the token expired {ago} ago; get a new one")))
+                    .times(times(false))
+            });
             return Err(invalid(Reason::Expired));
         }
-        let credential = request.directory.oauth2_by_id.get(&token.credential);
-        let credential = credential.ok_or_else(|| invalid(Reason::CredentialUnknown))?;
-        let consumer = request.directory.consumer(credential.consumer.id);
-        let consumer = consumer.ok_or_else(|| invalid(Reason::ConsumerUnknown))?;
+        trace.record(|| {
+            let text = ends.map_or_else(
+                || "the token does not end".to_owned(),
+                |ends| format!("ends {}", moment(ends, request.now)),
+            );
+            Step::passed(Check::Claims, text).times(times(true))
+        });
+        let Some(credential) = request.directory.oauth2_by_id.get(&token.credential) else {
+            trace.record(|| Step::failed(Check::Credential, "the oauth2_credentials it was issued to are gone"));
+            return Err(invalid(Reason::CredentialUnknown));
+        };
+        trace.record(|| Step::passed(Check::Credential, format!("issued to `{}`", credential.client_id)));
+        let Some(consumer) = request.directory.consumer(credential.consumer.id) else {
+            trace.record(|| Step::failed(Check::Consumer, "the credential's consumer does not exist"));
+            return Err(invalid(Reason::ConsumerUnknown));
+        };
+        trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
         if self.config.hide_credentials {
             self.hide(request, state, presented);
         }
@@ -127,6 +194,45 @@ impl Oauth2 {
             Argument::Text(token) if !token.is_empty() => Some(Presented { token: token.clone(), from_header: false }),
             _ => None,
         }
+    }
+
+    /// What was looked for, and what there is that comes close.
+    fn explain_none(&self, request: &Request<'_>) -> Step {
+        let detail = format!("no token: looked in the header `{}` and for the argument `access_token`", self.header);
+        let elsewhere = request.headers.iter().find(|(name, value)| {
+            **name != self.header
+                && value.to_str().is_ok_and(|value| {
+                    value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
+                        || self.shared.tokens.lookup(&Digest::of(value.trim())).is_some()
+                })
+        });
+        Step::failed(Check::Sources, detail).hint(elsewhere.map(|(name, _)| {
+            let text = format!("the header `{name}` holds something like a token; this route reads `{}`", self.header);
+            Hint::new(HintCode::OtherSource, text)
+        }))
+    }
+
+    /// A token that is known without what was copied along, or that is of another kind.
+    fn near_token(&self, token: &str) -> Option<Hint> {
+        let (bare, hint) = hints::cleaned(token);
+        let known = |token: &str| self.shared.tokens.lookup(&Digest::of(token)).is_some();
+        if hint.is_some() && known(&bare) {
+            return hint;
+        }
+        let last = token.split_whitespace().next_back().unwrap_or_default();
+        if last != token && known(last) {
+            return Some(Hint::new(
+                HintCode::OtherScheme,
+                "it is known without the word in front of it: write `Bearer`",
+            ));
+        }
+        if hints::looks_like_a_token(token) {
+            return Some(Hint::new(
+                HintCode::Changed,
+                "this is a JWT; the oauth2 plugin takes only tokens that it issued itself",
+            ));
+        }
+        hint
     }
 
     fn hide(&self, request: &Request<'_>, state: &mut State, presented: &Presented) {

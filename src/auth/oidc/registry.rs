@@ -95,6 +95,11 @@ impl Registry {
         Ok(provider)
     }
 
+    /// The providers that a configuration in use names.
+    pub fn in_use(&self) -> Vec<Arc<Provider>> {
+        self.providers.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
     fn http(&self, way: &Way) -> Result<Http, String> {
         let mut clients = self.clients.lock();
         if let Some(http) = clients.get(way) {

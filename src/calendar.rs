@@ -1,0 +1,51 @@
+//! Dates for people and logs: RFC 3339, in UTC.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A date with seconds.
+pub fn seconds(since_epoch: u64) -> String {
+    let mut text = String::with_capacity(20);
+    write(&mut text, since_epoch);
+    text.push('Z');
+    text
+}
+
+/// A date with milliseconds.
+pub fn milliseconds(since_epoch: Duration) -> String {
+    let mut text = String::with_capacity(24);
+    write(&mut text, since_epoch.as_secs());
+    // Writing to a string cannot fail.
+    let _ = write!(text, ".{:03}Z", since_epoch.subsec_millis());
+    text
+}
+
+fn write(text: &mut String, since_epoch: u64) {
+    let (days, of_day) = (since_epoch / 86_400, since_epoch % 86_400);
+    // Days to civil date, counting years from March so that the leap day comes last.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_rfc_3339() {
+        assert_eq!(milliseconds(Duration::ZERO), "1970-01-01T00:00:00.000Z");
+        assert_eq!(milliseconds(Duration::from_millis(951_782_399_999)), "2000-02-28T23:59:59.999Z");
+        assert_eq!(milliseconds(Duration::from_secs(951_782_400)), "2000-02-29T00:00:00.000Z");
+        assert_eq!(milliseconds(Duration::from_secs(1_795_315_766)), "2026-11-22T02:49:26.000Z");
+        assert_eq!(seconds(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+}

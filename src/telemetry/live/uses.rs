@@ -1,0 +1,107 @@
+//! When credentials were last used.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use parking_lot::RwLock;
+use uuid::Uuid;
+
+const SHARDS: usize = 64;
+/// Credentials whose uses are kept; a configuration has fewer, and tokens that no credential stands for are not kept.
+const MOST: usize = 4_000_000 / SHARDS;
+
+/// The key is a keyed hash already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+type Shard = RwLock<HashMap<u64, AtomicU32, BuildHasherDefault<AsItIs>>>;
+
+/// Last uses by a keyed hash over consumer and credential, to the minute.
+#[derive(Debug)]
+pub struct Uses {
+    /// Seconds since the UNIX epoch.
+    pub since: u64,
+    key: RandomState,
+    shards: Box<[Shard]>,
+    full: AtomicBool,
+}
+
+impl Default for Uses {
+    fn default() -> Self {
+        Self {
+            since: super::now(),
+            key: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            full: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Uses {
+    fn place(&self, consumer: Uuid, credential: &str) -> Option<(u64, &Shard)> {
+        let key = self.key.hash_one((consumer, credential));
+        let shard = usize::try_from(key >> 48).unwrap_or_default() % SHARDS;
+        Some((key, self.shards.get(shard)?))
+    }
+
+    /// A credential was used, at a time in seconds since the epoch. Most uses find their minute noted already.
+    pub fn touch(&self, consumer: Uuid, credential: &str, now: u64) {
+        let minute = u32::try_from(now / 60).unwrap_or(u32::MAX);
+        let Some((key, shard)) = self.place(consumer, credential) else { return };
+        {
+            let uses = shard.read();
+            if let Some(last) = uses.get(&key) {
+                if last.load(Relaxed) < minute {
+                    last.store(minute, Relaxed);
+                }
+                return;
+            }
+            if uses.len() >= MOST {
+                self.full.store(true, Relaxed);
+                return;
+            }
+        }
+        shard.write().insert(key, AtomicU32::new(minute));
+    }
+
+    /// When a credential was last used, in seconds since the epoch.
+    pub fn last(&self, consumer: Uuid, credential: &str) -> Option<u64> {
+        let (key, shard) = self.place(consumer, credential)?;
+        let minute = shard.read().get(&key)?.load(Relaxed);
+        Some(u64::from(minute) * 60)
+    }
+
+    /// Whether there were more than are kept, so that one that is not here may have been used.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_use_is_known_to_the_minute() {
+        let uses = Uses::default();
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert_eq!(uses.last(one, "k"), None);
+        uses.touch(one, "k", 6_001);
+        uses.touch(one, "k", 6_119);
+        uses.touch(one, "k", 6_000);
+        assert_eq!(uses.last(one, "k"), Some(6_060));
+        assert_eq!((uses.last(two, "k"), uses.last(one, "other")), (None, None));
+        assert!(!uses.is_full());
+    }
+}
