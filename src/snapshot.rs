@@ -19,7 +19,7 @@ pub use self::{
     changes::Change,
     compile::Resources,
     difference::{difference_of, note_difference},
-    endings::{Ending, endings},
+    endings::{Collected, Ending, endings},
 };
 use crate::auth::Directory;
 use crate::entity::{self, Dataset};

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use super::KONG_VERSION;
 use super::entities::table;
 use super::fixed::enabled_plugins;
-use super::paths::{self, Action, Endpoint, Fixed};
+use super::paths::{self, Action, Endpoint, Fixed, Live};
+use crate::auth::Reason;
+use crate::auth::trace::{Check, HintCode};
 use crate::plugins::tables::plugin_table;
 use crate::store::{COLLECTIONS, Collection};
 
@@ -91,7 +93,20 @@ fn operation(endpoint: &Endpoint, method: &str, writable: bool) -> Value {
             ]),
         );
     }
+    if let Action::Fixed(fixed) = endpoint.action {
+        let parameters: Vec<Value> = arguments(fixed)
+            .iter()
+            .map(|(name, kind, text)| json!({"name": name, "in": "query", "schema": {"type": kind}, "description": text}))
+            .collect();
+        if !parameters.is_empty() {
+            operation.insert("parameters".into(), parameters.into());
+        }
+        if let Some(text) = summary(fixed) {
+            operation.insert("summary".into(), text.into());
+        }
+    }
     let input = match (&endpoint.action, subject) {
+        (Action::Fixed(Fixed::Explain), _) => Some(json!({"$ref": "#/components/schemas/Question"})),
         (Action::Fixed(Fixed::Config | Fixed::ValidateEntity), _) => Some(json!({"type": "object"})),
         (_, Some(of)) => Some(json!({"$ref": format!("#/components/schemas/{}_input", of.name)})),
         _ => None,
@@ -107,6 +122,42 @@ fn operation(endpoint: &Endpoint, method: &str, writable: bool) -> Value {
     }
     operation.insert("responses".into(), responses(endpoint, method, subject, writable));
     Value::Object(operation)
+}
+
+/// Query arguments of the paths of our own.
+fn arguments(fixed: Fixed) -> &'static [(&'static str, &'static str, &'static str)] {
+    match fixed {
+        Fixed::Effective => &[
+            ("method", "string", "GET without it"),
+            ("url", "string", "a path, or a whole URL"),
+            ("route", "string", "a route by name or id, in place of a URL"),
+            ("scheme", "string", "http or https"),
+        ],
+        Fixed::Live(Live::Rejects) => &[
+            ("minutes", "integer", "so many minutes, 60 at most"),
+            ("limit", "integer", "so many of the last ones, 200 at most"),
+        ],
+        Fixed::Live(Live::Expiry) => &[
+            ("days", "integer", "what ends within so many days"),
+            ("unused_days", "integer", "what was not used for so many days"),
+        ],
+        _ => &[],
+    }
+}
+
+fn summary(fixed: Fixed) -> Option<&'static str> {
+    Some(match fixed {
+        Fixed::Explain => "Why a token or request would be refused, check by check",
+        Fixed::Effective => "What applies to a URL: plugins, from where each comes, who may call",
+        Fixed::Live(Live::Rejects) => "Refusals by reason and minute, and the last ones",
+        Fixed::Live(Live::Verification) => "How long verifications take, by algorithm, and the cache",
+        Fixed::Live(Live::Issuers) => "Identity providers and their keys",
+        Fixed::Live(Live::Configuration) => {
+            "The configuration in service, the last attempt to load one, and the difference to the one before"
+        }
+        Fixed::Live(Live::Expiry) => "What ends soon, and credentials that nobody uses",
+        _ => return None,
+    })
 }
 
 fn responses(endpoint: &Endpoint, method: &str, subject: Option<&Collection>, writable: bool) -> Value {
@@ -136,6 +187,9 @@ fn responses(endpoint: &Endpoint, method: &str, subject: Option<&Collection>, wr
         ("GET", action, Some(of)) if is_list(action) => put("200", answer("a page", page(entity(of)))),
         ("GET", Action::Nothing | Action::Fixed(Fixed::Tags | Fixed::Tag | Fixed::AllTargets), _) => {
             put("200", answer("a page", page(json!({"type": "object"}))));
+        }
+        ("POST", Action::Fixed(Fixed::Explain), _) => {
+            put("200", answer("what would become of the request", json!({"$ref": "#/components/schemas/Explanation"})));
         }
         ("GET", _, Some(of)) => put("200", answer("the entity", entity(of))),
         ("DELETE", ..) => put("204", empty("gone")),
@@ -195,6 +249,8 @@ fn schemas() -> Value {
         let config = fields(&schema).find(|(field, _)| *field == "config").map(|(_, config)| object(config, true));
         all.insert(format!("plugin_{}", name.replace('-', "_")), config.unwrap_or_else(|| json!({"type": "object"})));
     }
+    all.insert("Question".into(), question());
+    all.insert("Explanation".into(), explanation());
     all.insert(
         "Error".into(),
         json!({
@@ -210,6 +266,65 @@ fn schemas() -> Value {
         }),
     );
     Value::Object(all)
+}
+
+/// What `POST /explain` is asked.
+fn question() -> Value {
+    let text = |description: &str| json!({"type": ["string", "null"], "description": description});
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "token": text("without one, only what headers and query carry is looked at"),
+            "in": text("where the token is put: header:NAME, query:NAME, cookie:NAME, body:NAME; else where the route reads one"),
+            "route": text("a route by name or id; the router is not asked"),
+            "method": text("GET without it"),
+            "url": text("a path, or a whole URL; the router finds the route"),
+            "headers": {"type": "object", "description": "by name; a text, or a list of them"},
+            "scheme": text("http or https, where the URL does not say"),
+            "client": text("the client's address"),
+            "at": {"type": ["integer", "null"], "minimum": 0, "description": "judge as of this time, in seconds since 1970"},
+        },
+    })
+}
+
+/// What it answers.
+fn explanation() -> Value {
+    let text = || json!({"type": ["string", "null"]});
+    let codes: Vec<&str> = HintCode::ALL.iter().map(|code| code.label()).collect();
+    let checks: Vec<&str> = Check::ALL.iter().map(|check| check.label()).collect();
+    let reasons: Vec<Value> = Reason::ALL.iter().map(|reason| reason.label().into()).chain([Value::Null]).collect();
+    let hint = json!({
+        "type": ["object", "null"],
+        "properties": {"code": {"enum": codes}, "text": {"type": "string"}, "step": {"type": ["integer", "null"]}},
+    });
+    json!({
+        "type": "object",
+        "required": ["outcome", "summary", "steps", "hints"],
+        "properties": {
+            "generation": {"type": "integer"},
+            "at": {"type": "integer"},
+            "request": {"type": "object"},
+            "route": {"type": ["object", "null"]},
+            "outcome": {"enum": ["allowed", "anonymous", "refused", "answered", "no_route"]},
+            "reason": {"enum": reasons},
+            "status": {"type": ["integer", "null"]},
+            "answer": {"type": ["object", "null"], "properties": {"status": {"type": "integer"}, "body": {"type": "string"}, "headers": {"type": "array"}}},
+            "summary": {"type": "string"},
+            "principal": {"type": ["object", "null"]},
+            "upstream_headers": {"type": "array"},
+            "token": {"type": ["object", "null"]},
+            "steps": {"type": "array", "items": {"type": "object", "properties": {
+                "plugin": text(), "plugin_id": text(), "check": {"enum": checks}, "title": {"type": "string"},
+                "verdict": {"enum": ["passed", "failed", "noted", "skipped"]}, "detail": {"type": "string"}, "reason": text(), "hint": hint.clone(),
+            }}},
+            "failed": {"type": ["integer", "null"]},
+            "plugins": {"type": "array"},
+            "hints": {"type": "array", "items": hint},
+            "passes_on": {"type": "array"},
+            "warnings": {"type": "array", "items": {"type": "string"}},
+        },
+    })
 }
 
 /// The fields of a described record.

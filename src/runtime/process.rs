@@ -28,7 +28,7 @@ use crate::console;
 use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
-use crate::snapshot::{Published, Resources};
+use crate::snapshot::{self, Published, Resources};
 use crate::store::{self, Feed, Store};
 use crate::telemetry::logging::Log;
 use crate::telemetry::{AccessLog, Metrics};
@@ -207,6 +207,9 @@ impl Process {
         // Fails only for names that are registered already.
         let _ = metrics.registry().register(Box::new(resources.registries.oidc.collector()));
         let _ = metrics.registry().register(Box::new(resources.registries.oauth2.collector()));
+        if let Ok(collected) = snapshot::Collected::new(published.clone()) {
+            let _ = metrics.registry().register(Box::new(collected));
+        }
         let resolver = Resolver::new(published.clone(), tls::default_certificates(&settings)?);
         if settings.ssl_cert.is_empty() && settings.proxy_listen.iter().any(|listen| listen.ssl) {
             tracing::warn!("ssl_cert is not set: names without a certificate get a self-signed one, made just now");
