@@ -36,7 +36,8 @@ fn main() {
     });
     let key_auth = KeyAuth::compile(&object(&config)).expect("a plugin");
     let bearer = |claims: Value| ("authorization", format!("Bearer {}", token(&claims)));
-    let good = json!({"iss": "k", "sub": "alice", "exp": 4_102_444_800_u64, "nbf": 1, "scope": "orders:read orders:write"});
+    let good =
+        json!({"iss": "k", "sub": "alice", "exp": 4_102_444_800_u64, "nbf": 1, "scope": "orders:read orders:write"});
     let expired = json!({"iss": "k", "sub": "alice", "exp": 1_000, "nbf": 1, "scope": "orders:read orders:write"});
     let (plugin, header, passes): (&dyn Plugin, _, bool) = match job {
         "hs256" => (&jwt, bearer(good), true),
