@@ -176,6 +176,6 @@ mod tests {
         published.store(Snapshot { dataset: loaded.dataset, ..Snapshot::empty() });
         let families = Collected::new(published).unwrap().collect();
         let credentials = families.iter().find(|family| family.name().starts_with("portcullis_credential")).unwrap();
-        assert_eq!(credentials.get_metric()[0].get_gauge().value(), soonest as f64);
+        assert_eq!(credentials.get_metric()[0].get_gauge().get_value(), soonest as f64);
     }
 }
