@@ -28,7 +28,16 @@ fn resources(tokens: Arc<dyn TokenStore>) -> Resources {
 
 fn admin(source: Source, published: Arc<Published>, resources: Resources) -> Router {
     let options = Options::default();
-    router(State::new(Parts { options, source, published, resources, log: None, configuration: Map::new() }))
+    let access_log = Arc::new(portcullis::telemetry::AccessLog::off());
+    router(State::new(Parts {
+        options,
+        source,
+        published,
+        resources,
+        access_log,
+        log: None,
+        configuration: Map::new(),
+    }))
 }
 
 /// The Admin API over a database. The sender stops its feed.

@@ -87,6 +87,7 @@ async fn one_write_among_many() {
         source,
         published: published.clone(),
         resources,
+        access_log: Arc::new(portcullis::telemetry::AccessLog::off()),
         log: None,
         configuration: Map::new(),
     };
