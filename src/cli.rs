@@ -7,6 +7,7 @@ mod check;
 mod database;
 mod demo;
 mod explain;
+mod idp;
 mod token;
 
 use std::io::Write;
@@ -37,6 +38,8 @@ enum Command {
     Reload(SettingsArgs),
     /// Start the gateway with a sample configuration and a service to call, and print what to type.
     Demo(demo::Args),
+    /// Start an identity provider for development: discovery, keys, tokens, and faults on demand.
+    Idp(idp::Args),
     /// The tables of the database.
     #[command(subcommand)]
     Migrations(database::Migrations),
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Demo(args) => demo::run(&args),
+        Command::Idp(args) => idp::run(&args),
         Command::Migrations(command) => database::migrations(&command),
         Command::Config(command) => database::config(&command),
         Command::Token(command) => token::run(command),

@@ -12,6 +12,7 @@
 //! | [`shared_table`] | the copy-on-write index under consumers and credentials |
 //! | [`jose`] | compact JWS, algorithms, prepared keys, key sets, claims |
 //! | [`schema`] | the engine of the schema tables: check, defaults, Kong's errors, `GET /schemas` |
+//! | [`idp`] | the development identity provider; nothing of the gateway uses it |
 //! | [`entity`] | Kong's entities as typed values, and their tables |
 //! | [`router`] | path normalisation, Kong's matching, the path towards the service |
 //! | [`auth`] | request view, identity, rejections, and a room for each way of authenticating |
@@ -41,6 +42,7 @@ pub mod diagnostic;
 pub mod entity;
 pub mod explain;
 pub mod gateway;
+pub mod idp;
 pub mod jose;
 pub mod plugins;
 pub mod router;

@@ -17,6 +17,7 @@ mod blackbox {
     mod forwarding;
     mod golden;
     mod oauth2;
+    mod oidc;
     mod smuggling;
     mod streams;
 }

@@ -76,7 +76,7 @@ struct KeyArgs {
     key: Option<PathBuf>,
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, String> {
+pub(super) fn algorithm(text: &str) -> Result<Algorithm, String> {
     Algorithm::from_name(text).ok_or_else(|| {
         let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
         format!("expected one of: {}", names.join(", "))

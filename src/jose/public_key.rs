@@ -1,6 +1,7 @@
 //! Public keys as they come in: PEM and JWK, checked before anything is done with them.
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use serde_json::{Map, Value};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::RSAPublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -200,6 +201,30 @@ impl PublicKey {
             Some(name) => Some(name.as_str().and_then(Algorithm::from_name).ok_or(KeyFault::Algorithm)?),
         };
         Ok((key, algorithm))
+    }
+
+    /// As a JWK: only the members that make the key (RFC 7517, RFC 7518 section 6, RFC 8037).
+    pub fn to_jwk(&self) -> Map<String, Value> {
+        let encode = |bytes: &[u8]| base64url::encode(bytes);
+        let members = match self {
+            Self::Rsa { modulus, exponent } => {
+                vec![("kty", "RSA".into()), ("n", encode(modulus)), ("e", encode(exponent))]
+            }
+            Self::Ec { curve, point } => {
+                // After the octet that says that it is not compressed, both coordinates at full length.
+                let coordinates = point.get(1..).unwrap_or_default();
+                let (x, y) = coordinates.split_at(coordinates.len() / 2);
+                let curve = match curve {
+                    Curve::P256 => "P-256",
+                    Curve::P384 => "P-384",
+                    Curve::P521 => "P-521",
+                };
+                vec![("kty", "EC".into()), ("crv", curve.into()), ("x", encode(x)), ("y", encode(y))]
+            }
+            Self::Ed25519(point) => vec![("kty", "OKP".into()), ("crv", "Ed25519".into()), ("x", encode(point))],
+            Self::Ed448(point) => vec![("kty", "OKP".into()), ("crv", "Ed448".into()), ("x", encode(point))],
+        };
+        members.into_iter().map(|(name, value): (&str, String)| (name.to_owned(), Value::String(value))).collect()
     }
 
     /// What it is, for people.

@@ -198,3 +198,18 @@ fn identities_tell_keys_and_algorithms_apart() {
         "no secret in debug output"
     );
 }
+
+#[test]
+fn a_key_written_as_jwk_reads_as_the_same_key() {
+    let asymmetric = Algorithm::ALL.iter().copied().filter(|algorithm| !algorithm.is_hmac());
+    let made = asymmetric.map(|algorithm| SigningKey::generate(algorithm).unwrap());
+    for signer in made.chain([SigningKey::generate_ed448().unwrap()]) {
+        let key = PublicKey::from_pem(&signer.public_pem().unwrap()).unwrap();
+        let jwk = Value::Object(key.to_jwk());
+        assert!(jwk.get("d").is_none() && jwk.get("p").is_none());
+        // jsonwebtoken reads no Ed448 key.
+        if !matches!(key, PublicKey::Ed448(_)) {
+            assert_eq!(PublicKey::from_jwk(&jwk).unwrap().0, key, "{jwk}");
+        }
+    }
+}

@@ -22,7 +22,10 @@ impl Gateway {
     pub fn with(dataset: Dataset, setup: Setup) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let proxy = runtime.block_on(async { Proxy::start(setup).unwrap() });
+        // What plugins fetch in the background is fetched on this runtime.
+        let guard = runtime.enter();
         proxy.publish(dataset).unwrap();
+        drop(guard);
         Self { proxy, _runtime: runtime }
     }
 
