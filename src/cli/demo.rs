@@ -11,6 +11,7 @@ use axum::response::Json;
 use serde_json::{Map, Value, json};
 
 use super::{INVALID, print_error, print_line};
+use crate::idp::{self, Idp};
 use crate::jose::{Algorithm, SigningKey};
 use crate::runtime::settings::Settings;
 use crate::runtime::{self, Start};
@@ -42,11 +43,13 @@ type Guide = Box<dyn FnOnce() + Send>;
 
 fn prepare() -> Result<(Settings, Guide), Box<dyn std::error::Error>> {
     let service = start_echo()?;
+    let (issuer, oidc) = start_idp()?;
     let secret = crate::schema::token();
     let hmac = SigningKey::from_secret(Algorithm::Hs256, secret.as_bytes())?;
     let rsa = SigningKey::generate(Algorithm::Rs256)?;
     let values = [
         ("DECK_DEMO_SERVICE", format!("http://127.0.0.1:{service}")),
+        ("DECK_DEMO_ISSUER", issuer),
         ("DECK_DEMO_SECRET", secret),
         // Inside double quotes YAML reads \n as a line break.
         ("DECK_DEMO_PUBLIC_KEY", rsa.public_pem().unwrap_or_default().replace('\n', "\\n")),
@@ -67,12 +70,12 @@ fn prepare() -> Result<(Settings, Guide), Box<dyn std::error::Error>> {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         faults.join("\n")
     })?;
-    let guide = guide(&hmac, &rsa)?;
+    let guide = guide(&hmac, &rsa, &oidc)?;
     Ok((settings, guide))
 }
 
 /// What to type, with fresh tokens, and what each line answers.
-fn guide(hmac: &SigningKey, rsa: &SigningKey) -> Result<Guide, Box<dyn std::error::Error>> {
+fn guide(hmac: &SigningKey, rsa: &SigningKey, oidc: &[String; 2]) -> Result<Guide, Box<dyn std::error::Error>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let token = |key: &SigningKey, issuer: &str, exp: u64| {
         let claims = [("iss", json!(issuer)), ("iat", json!(now)), ("exp", json!(exp))];
@@ -92,6 +95,11 @@ fn guide(hmac: &SigningKey, rsa: &SigningKey) -> Result<Guide, Box<dyn std::erro
         call("200: RS256, bob", "/api", Some(&good_rs)),
         call("401 {\"exp\":\"token expired\"}: RS256, expired a minute ago", "/api", Some(&old_rs)),
         call("401 {\"message\":\"Unauthorized\"}: no token", "/api", None),
+        call("200: openid-connect, john's token of a development provider", "/oidc", oidc.first().map(String::as_str)),
+        call("403: his token without the scope that the route asks for", "/oidc", oidc.last().map(String::as_str)),
+        "# 200: a password, exchanged at the provider; the service sees a Bearer token in its place\n\
+         curl -i -u john:doe http://localhost:8000/oidc\n"
+            .into(),
         call("200: a route without a plugin", "/open", None),
         format!(
             "# 200 over TLS and HTTP/2 (-k: the certificate was made at start)\ncurl -ik -H 'Authorization: Bearer {good_hs}' https://localhost:8443/api\n"
@@ -104,6 +112,29 @@ fn guide(hmac: &SigningKey, rsa: &SigningKey) -> Result<Guide, Box<dyn std::erro
         lines.join("\n")
     );
     Ok(Box::new(move || print_line(&text)))
+}
+
+/// Starts a development provider; returns its issuer and two of its tokens: with the scope that the route asks for, and without.
+fn start_idp() -> Result<(String, [String; 2]), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let options = idp::Options {
+        people: idp::People::sample(),
+        audience: vec!["demo".into()],
+        lifetime: std::time::Duration::from_secs(3600),
+        ..idp::Options::default()
+    };
+    let idp = {
+        let _guard = runtime.enter();
+        Idp::start(options)?
+    };
+    let token = |scope: &str| {
+        let claims = [("scope", json!(scope)), ("preferred_username", json!("john"))];
+        idp.token("john", &claims.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+    };
+    let tokens = [token("openid orders")?, token("openid")?];
+    let issuer = idp.issuer().to_owned();
+    std::thread::Builder::new().name("idp".into()).spawn(move || runtime.block_on(idp.ended()))?;
+    Ok((issuer, tokens))
 }
 
 /// Starts the service behind the gateway; returns its port.

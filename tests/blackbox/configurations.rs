@@ -17,6 +17,7 @@ fn ready_configurations_pass_check() {
             .arg(&file)
             .env("DECK_DEMO_SERVICE", "http://127.0.0.1:1")
             .env("DECK_DEMO_SECRET", "0123456789abcdef0123456789abcdef")
+            .env("DECK_DEMO_ISSUER", "http://127.0.0.1:1")
             .env("DECK_ISSUER", "https://keycloak.example/realms/portcullis")
             .env("DECK_CLIENT_ID", "gateway")
             .env("DECK_CLIENT_SECRET", "gateway-secret")
