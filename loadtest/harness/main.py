@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import sys
 
-from . import machine, report
+from . import machine, provider, report
 from .compare import compare
 from .material import Material
 from .proxies import service
@@ -24,6 +24,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="short runs: whether it works at all")
     parser.add_argument("--seconds", type=int, help="length of a scenario (15; 5 with --quick)")
     parser.add_argument("--rate", type=int, help="requests/s of the k6 scenarios (500; 200 with --quick)")
+    parser.add_argument("--storm", type=int, default=provider.STORM, help="made-up key ids a second (10000)")
     parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 1 with --quick)")
     parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1 with --quick)")
     arguments = parser.parse_args()
@@ -41,7 +42,7 @@ def main():
     material = Material(folder / "material")
     results, rows = {}, []
     with service(folder) as upstream:
-        bench = Bench(material, upstream, folder, choose(arguments.seconds, 15, 5), choose(arguments.rate, 500, 200))
+        bench = Bench(material, upstream, folder, choose(arguments.seconds, 15, 5), choose(arguments.rate, 500, 200), arguments.storm)
         for name in wanted:
             say(f"\n{name}")
             with failing_softly(results, name):

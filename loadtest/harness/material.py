@@ -103,3 +103,15 @@ class Material:
             "services": [{"name": "loadtest", "url": f"http://127.0.0.1:{service_port}", "routes": routes}],
             "consumers": consumers,
         }, indent=1)
+
+
+def oidc(service_port, issuer, cooldown):
+    """A declarative file with one route for tokens of a provider."""
+    plugin = {"name": "openid-connect", "config": {
+        "issuer": issuer, "auth_methods": ["bearer"], "audience_required": ["loadtest"], "rediscovery_lifetime": cooldown,
+    }}
+    routes = [{"name": "open", "paths": ["/open"]}, {"name": "oidc", "paths": ["/oidc"], "plugins": [plugin]}]
+    return json.dumps({
+        "_format_version": "3.0",
+        "services": [{"name": "loadtest", "url": f"http://127.0.0.1:{service_port}", "routes": routes}],
+    }, indent=1)

@@ -1,10 +1,12 @@
 """The service, the gateway, and the proxies beside it that do the same job."""
 
+import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
+import urllib.request
 
 from .material import issuer
 from .processes import CPUS, LOAD, SUBJECT, Process, free_port, get
@@ -185,3 +187,25 @@ class Gateway(Proxy):
         """Reloads that succeeded and that failed."""
         name = 'portcullis_config_reload_total{{result="{}"}}'
         return self.metric(name.format("success")), self.metric(name.format("failure"))
+
+
+class Provider(Proxy):
+    """The development identity provider of the gateway's own program."""
+
+    def __init__(self, folder, *flags):
+        port = free_port()
+        command = [GATEWAY, "idp", "--listen", f"127.0.0.1:{port}", "--audience", "loadtest", *flags]
+        super().__init__("idp", port, command, LOAD, folder / "idp")
+        try:
+            self.wait_for(lambda: get(self.url("/counts"))[0] == 200, self.name)
+        except BaseException:
+            self.stop()
+            raise
+
+    def token(self):
+        form = b"grant_type=password&username=john&password=doe&client_id=gateway&client_secret=gateway-secret&scope=openid"
+        with urllib.request.urlopen(self.url("/token"), data=form, timeout=20) as answer:
+            return json.load(answer)["access_token"]
+
+    def count(self, endpoint):
+        return json.loads(get(self.url("/counts"))[1]).get(endpoint, 0)

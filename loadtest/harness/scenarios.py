@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 
-from . import tools
+from . import provider, tools
 from .material import ALGORITHMS
 from .processes import get
 from .proxies import Gateway
@@ -27,8 +27,8 @@ BROKEN = [
 class Bench:
     """What the scenarios share: the service, keys and tokens, how long and how fast."""
 
-    def __init__(self, material, service, folder, seconds, rate):
-        self.material, self.service, self.folder, self.seconds, self.rate = material, service, folder, seconds, rate
+    def __init__(self, material, service, folder, seconds, rate, storm):
+        self.material, self.service, self.folder, self.seconds, self.rate, self.storm = material, service, folder, seconds, rate, storm
 
     def gateway(self, name):
         folder = self.folder / name
@@ -153,7 +153,10 @@ def attack(bench):
     return {"passed": result["passed"] and near, "facts": facts + result["broken"], "numbers": {"p99_milliseconds": p99}}
 
 
-SCENARIOS = {"smoke": simple("smoke"), "load": simple("load"), "spike": spike, "reload": reload, "attack": attack}
+SCENARIOS = {
+    "smoke": simple("smoke"), "load": simple("load"), "spike": spike, "reload": reload, "attack": attack,
+    "rotation": provider.rotation, "storm": provider.storm,
+}
 
 
 @contextlib.contextmanager
