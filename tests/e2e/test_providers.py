@@ -254,8 +254,8 @@ def test_userinfo(serve, provider):
 class Traffic:
     """Clients that send good tokens without pause; `wrong` is every answer but 200."""
 
-    def __init__(self, gate, path, tokens, clients=4):
-        self.gate, self.path, self.tokens = gate, path, tokens
+    def __init__(self, gate, path, tokens, clients=4, pause=0.0):
+        self.gate, self.path, self.tokens, self.pause = gate, path, tokens, pause
         self.done, self.wrong, self.count = threading.Event(), [], 0
         self.threads = [threading.Thread(target=self.run, args=(number,), daemon=True) for number in range(clients)]
 
@@ -271,6 +271,7 @@ class Traffic:
             except OSError as error:
                 self.wrong.append(error)
             self.count += 1
+            time.sleep(self.pause)
 
     def __enter__(self):
         for thread in self.threads:
@@ -321,7 +322,7 @@ def test_the_provider_is_away(serve, provider, tmp_path):
     assert headers_of(gate.get("/grants", headers=basic("john", "doe")))
     provider.stop()
     try:
-        with Traffic(gate, "/api", tokens, clients=2) as traffic:
+        with Traffic(gate, "/api", tokens, clients=2, pause=0.05) as traffic:
             ends = time.monotonic() + AWAY
             assert gate.get("/grants", headers=basic("alex", "doe")).status == 401, "who was not known before cannot be asked about"
             assert gate.get("/grants", headers=basic("john", "doe")).status == 200, "the token got before is still good"
