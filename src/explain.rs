@@ -64,12 +64,13 @@ async fn near_misses(
     let Some(token) = token else { return };
     let (cleaned, hint) = crate::auth::hints::cleaned(token);
     if let Some(hint) = hint {
-        let cleaned = try_out(&asked.with_token(&cleaned, snapshot), snapshot, now).await;
-        let then = match cleaned.accepted() {
-            true => "; without that it passes".to_owned(),
-            false => format!("; without that it is refused all the same ({})", cleaned.reason_label()),
-        };
-        explained.add_hint(hint.code, hint.text + &then);
+        let tried = try_out(&asked.with_token(&cleaned, snapshot), snapshot, now).await;
+        if tried.accepted() {
+            explained.add_hint(hint.code, hint.text + "; without that it passes");
+            return;
+        }
+        let reason = tried.reason_label();
+        explained.add_hint(hint.code, format!("{}; without that it is refused all the same ({reason})", hint.text));
     } else if asked.placed_by_hand() {
         let elsewhere = asked.with_token(token, snapshot);
         if try_out(&elsewhere, snapshot, now).await.accepted() {
@@ -77,15 +78,15 @@ async fn near_misses(
             explained.add_hint(crate::auth::trace::HintCode::OtherSource, text);
         }
     }
-    let routes = other_routes(token, tried, snapshot, now).await;
+    let routes = other_routes(&cleaned, tried, snapshot, now).await;
     if let Some(first) = routes.first() {
         let name = first.name.clone().unwrap_or_else(|| first.id.to_string());
         let more = match routes.len() {
             1 => String::new(),
             n => format!(" and {} more", n - 1),
         };
-        let text = format!("this very token passes on the route `{name}`{more}");
-        explained.add_hint(crate::auth::trace::HintCode::OtherRoute, text);
+        let text = format!("the token passes on the route `{name}`{more}");
+        explained.add_last_hint(crate::auth::trace::HintCode::OtherRoute, text);
     }
     explained.passes_on = routes;
 }

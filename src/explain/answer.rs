@@ -247,6 +247,11 @@ impl Explained {
         self.hints.insert(0, HintShown { code, text, step: None });
     }
 
+    /// Puts a hint behind all others.
+    pub fn add_last_hint(&mut self, code: HintCode, text: String) {
+        self.hints.push(HintShown { code, text, step: None });
+    }
+
     fn summarise(&self, tried: &Tried<'_>) -> String {
         let by = || self.failed.and_then(|index| self.steps.get(index));
         let who = || match self.principal.as_ref().and_then(|principal| principal.consumer.as_ref()) {
