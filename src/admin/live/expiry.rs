@@ -95,7 +95,8 @@ fn shown(ending: Ending, now: i64) -> Expiring {
 fn unused<'s>(snapshot: &'s Snapshot, uses: &crate::telemetry::live::Uses, before: u64) -> (Vec<Unused<'s>>, usize) {
     let dataset = &snapshot.dataset;
     let old = |created_at: i64| u64::try_from(created_at).unwrap_or(0) <= before;
-    let idle = |last: Option<u64>| last.is_none_or(|last| last < before);
+    // Uses are known to the minute: it may have been its last second.
+    let idle = |last: Option<u64>| last.is_none_or(|last| last.saturating_add(59) < before);
     let mut found = Vec::new();
     for entity in dataset.jwt_secrets.iter().filter(|entity| old(entity.created_at)) {
         let last_used = uses.last(entity.consumer.id, &entity.key);
