@@ -5,6 +5,9 @@
 //! provider. A decision is a function over what is at hand; where something is missing it says what ([`Need`]), that is
 //! fetched, and the decision is made again. Sessions and browser logins are not served.
 
+mod admit;
+mod asked;
+mod attempt;
 mod bearer;
 mod calls;
 mod claims;
@@ -12,8 +15,10 @@ mod client;
 mod config;
 mod decide;
 mod disk;
+mod exchange;
 mod flights;
 mod grant;
+mod issuers;
 mod metrics;
 mod passing;
 mod present;
@@ -28,21 +33,21 @@ mod testing;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
-use reqwest::Url;
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
 
+use self::attempt::{Attempt, Halt, Have, Need};
 use self::claims::{Rule, Times};
 use self::client::Client;
 use self::config::Config;
-use self::decide::{Halt, Have, Need};
 use self::grant::Lives;
+use self::issuers::Issuers;
 use self::passing::Passing;
 use self::present::{Places, Sent};
-use self::provider::{PATIENCE, Provider, Source};
+use self::provider::PATIENCE;
 use self::reply::Replies;
 pub use self::{
     calls::Trust,
@@ -51,7 +56,7 @@ pub use self::{
 };
 use super::anonymous::Anonymous;
 use super::oauth2::TokenStore;
-use super::trace::NoTrace;
+use super::trace::{Check, NoTrace, Step, Trace};
 use super::verified::Verified;
 use super::{Flow, Plugin, Reason, Rejection, Request, State, Wants};
 use crate::diagnostic::Diagnostic;
@@ -122,7 +127,7 @@ pub struct Oidc {
     anonymous: Anonymous,
     run_on_preflight: bool,
     lives: Lives,
-    provider: Arc<Provider>,
+    issuers: Issuers,
     lent: Lent,
 }
 
@@ -136,24 +141,16 @@ impl Oidc {
         lent: Lent,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let mut faults = config::unserved(given, warnings);
+        let faults = config::unserved(given, warnings);
         let config: Config = super::config(given)?;
-        let source = match source(&config, &lent.registry.options) {
-            Ok(source) if faults.is_empty() => source,
-            Ok(_) => return Err(faults),
-            Err(more) => {
-                faults.extend(more);
-                return Err(faults);
-            }
-        };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         config::weak(&config, warnings);
         let client = Client::configured(&config)?;
         let passing = Passing::new(&config)?;
         let replies = Replies::new(&config)?;
-        let provider = lent
-            .registry
-            .provider(source)
-            .map_err(|message| vec![Diagnostic::error("invalid-value", "issuer", message)])?;
+        let issuers = Issuers::new(&config, &lent.registry)?;
         let rule = |reason, claim: &[String], required: &[String]| Rule::new(reason, claim.to_vec(), required);
         let rules = [
             rule(Reason::Audience, &config.audience_claim, &config.audience_required),
@@ -188,19 +185,79 @@ impl Oidc {
                 most: config.cache_ttl_max,
                 negative: config.cache_ttl_neg.unwrap_or(5.0),
             },
-            provider,
+            issuers,
             lent,
             config,
         })
     }
 
+    /// Decides, telling a trace of every check. Fetches what is missing, as for a request that is served.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn explain<T: Trace>(
+        &self,
+        request: &Request<'_>,
+        state: &mut State,
+        trace: &mut T,
+    ) -> Result<(), Box<Rejection>> {
+        if !self.applies(request, state, trace) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let began = seconds();
+        let mut have = Have::default();
+        let result = loop {
+            // Of several passes the last one counts.
+            let mut steps: Vec<Step> = Vec::new();
+            let request = &Request { now: request.now + seconds().saturating_sub(began), ..*request };
+            let outcome = self.pass(request, state, &have, &mut steps);
+            match outcome {
+                Err(Halt::Need(need)) if have.rounds < MOST_ROUNDS => self.fetch(*need, &mut have, deadline).await,
+                outcome => {
+                    steps.into_iter().for_each(|step| trace.record(|| step));
+                    break self.conclude(outcome);
+                }
+            }
+        };
+        self.settle(result, request, state, trace)
+    }
+
+    /// Whether the plugin has anything to do with a request.
+    fn applies<T: Trace>(&self, request: &Request<'_>, state: &mut State, trace: &mut T) -> bool {
+        self.passing.guard(state);
+        if !self.run_on_preflight && *request.method == Method::OPTIONS {
+            trace.record(|| Step::noted(Check::Applies, "OPTIONS passes, since run_on_preflight is false"));
+            return false;
+        }
+        if self.anonymous.steps_back(state) {
+            trace.record(|| Step::noted(Check::Applies, "another plugin has authenticated the request already"));
+            return false;
+        }
+        true
+    }
+
+    /// One pass of the decision.
+    fn pass<T: Trace>(&self, request: &Request<'_>, state: &mut State, have: &Have, trace: &mut T) -> Result<(), Halt> {
+        self.decide(&mut Attempt { request, sent: &Sent::new(request), state, have, trace })
+    }
+
+    /// What a pass comes to when nothing more is fetched.
+    fn conclude(&self, outcome: Result<(), Halt>) -> Result<(), Box<Rejection>> {
+        outcome.map_err(|halt| match halt {
+            Halt::Refused(refused) => refused,
+            Halt::Need(_) => self.replies.unauthorized(Reason::IdpError, true),
+        })
+    }
+
     /// What a decision comes to, with `anonymous`: it stands in where nobody could be authenticated or no consumer was found,
     /// but not for somebody who is known and may not.
-    fn settle(
+    fn settle<T: Trace>(
         &self,
         result: Result<(), Box<Rejection>>,
         request: &Request<'_>,
         state: &mut State,
+        trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         match result {
             Err(refused)
@@ -208,7 +265,7 @@ impl Oidc {
             {
                 Err(refused)
             }
-            settled => self.anonymous.settle(settled, request, state, &mut NoTrace),
+            settled => self.anonymous.settle(settled, request, state, trace),
         }
     }
 
@@ -219,41 +276,37 @@ impl Oidc {
         state: &mut State,
         mut need: Need,
     ) -> Result<(), Box<Rejection>> {
-        let deadline = Instant::now() + PATIENCE + Duration::from_secs(1);
+        let deadline = Instant::now() + PATIENCE;
         let began = seconds();
         let mut have = Have::default();
-        // Keys twice, a grant, and what a token is asked about: no decision needs more.
-        for _ in 0..6 {
+        loop {
             self.fetch(need, &mut have, deadline).await;
             // A token that was issued while the request waited is not from the future.
             let request = &Request { now: request.now + seconds().saturating_sub(began), ..*request };
-            match self.decide(request, &Sent::new(request), state, &have) {
-                Ok(()) => return Ok(()),
-                Err(Halt::Refused(refused)) => return Err(refused),
-                Err(Halt::Need(next)) => need = *next,
+            match self.pass(request, state, &have, &mut NoTrace) {
+                Err(Halt::Need(next)) if have.rounds < MOST_ROUNDS => need = *next,
+                outcome => return self.conclude(outcome),
             }
         }
-        Err(self.replies.unauthorized(Reason::IdpError, true))
     }
 }
 
+/// Keys twice, a grant, and what a token is asked about: no decision needs to fetch more often.
+const MOST_ROUNDS: u8 = 6;
+
 impl Plugin for Oidc {
     fn access<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State) -> Flow<'a> {
-        self.passing.guard(state);
-        if !self.run_on_preflight && *request.method == Method::OPTIONS {
+        if !self.applies(request, state, &mut NoTrace) {
             return Flow::Next;
         }
-        if self.anonymous.steps_back(state) {
-            return Flow::Next;
-        }
-        let need = match self.decide(request, &Sent::new(request), state, &Have::default()) {
+        let need = match self.pass(request, state, &Have::default(), &mut NoTrace) {
             Ok(()) => return Flow::Next,
-            Err(Halt::Refused(refused)) => return self.settle(Err(refused), request, state).into(),
+            Err(Halt::Refused(refused)) => return self.settle(Err(refused), request, state, &mut NoTrace).into(),
             Err(Halt::Need(need)) => need,
         };
         Flow::Wait(Box::pin(async move {
             let result = self.decide_later(request, state, *need).await;
-            self.settle(result, request, state)
+            self.settle(result, request, state, &mut NoTrace)
         }))
     }
 
@@ -268,58 +321,4 @@ impl Plugin for Oidc {
 /// Seconds since the UNIX epoch.
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// The suffix of discovery documents (OpenID Connect Discovery 1.0 section 4).
-const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-
-/// What is fetched for a configuration.
-fn source(config: &Config, options: &Options) -> Result<Source, Vec<Diagnostic>> {
-    let url = |path: &str, text: &str| {
-        let fault = |message: &str| Diagnostic::error("invalid-value", path, message.to_owned());
-        let url = Url::parse(text).map_err(|_| vec![fault("not a URL")])?;
-        if calls::permitted(&url, options.plain_http) {
-            Ok(url)
-        } else {
-            let help = "use https, or allow plain HTTP with the setting `idp_plain_http` where the network is trusted";
-            Err(vec![fault("a provider beyond this machine is called over https only").help(help)])
-        }
-    };
-    let urls = |path: &str, texts: &[String]| texts.iter().map(|text| url(path, text)).collect::<Result<Vec<_>, _>>();
-    for (path, endpoint) in [
-        ("token_endpoint", &config.token_endpoint),
-        ("introspection_endpoint", &config.introspection_endpoint),
-        ("userinfo_endpoint", &config.userinfo_endpoint),
-    ] {
-        endpoint.as_deref().map(|text| url(path, text)).transpose()?;
-    }
-    let issuer = config.issuer.strip_suffix(WELL_KNOWN).unwrap_or(&config.issuer);
-    let discovery = match config.using_pseudo_issuer {
-        true => None,
-        false => Some(url("issuer", &format!("{}{WELL_KNOWN}", issuer.trim_end_matches('/')))?),
-    };
-    let proxy =
-        |url: &Option<String>, authorization: &Option<String>| url.clone().map(|url| (url, authorization.clone()));
-    let milliseconds = config.timeout.filter(|timeout| *timeout >= 1.0).unwrap_or(10_000.0).min(60_000.0);
-    let cooldown = config.rediscovery_lifetime.filter(|seconds| *seconds >= 0.0).unwrap_or(30.0).min(86_400.0);
-    let headers = config.discovery_headers_names.iter().zip(&config.discovery_headers_values);
-    Ok(Source {
-        issuer: issuer.to_owned(),
-        discovery,
-        jwks: config.jwks_endpoint.as_deref().map(|text| url("jwks_endpoint", text)).transpose()?,
-        extra: urls("extra_jwks_uris", &config.extra_jwks_uris)?,
-        allowed: config.issuers_allowed.clone(),
-        headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        way: calls::Way {
-            verify: config.ssl_verify.unwrap_or(true),
-            keepalive: config.keepalive.unwrap_or(true),
-            timeout: Duration::from_secs_f64(milliseconds / 1000.0),
-            http_proxy: proxy(&config.http_proxy, &config.http_proxy_authorization),
-            https_proxy: proxy(&config.https_proxy, &config.https_proxy_authorization),
-            no_proxy: config.no_proxy.clone(),
-        },
-        // Never none at all: a stream of made-up key ids must not become a stream of fetches.
-        cooldown: Duration::from_secs_f64(cooldown.max(1.0)),
-        plain: options.plain_http,
-    })
 }

@@ -1,227 +1,243 @@
-//! JWT access tokens: signature and claims, rights, consumer and credential.
+//! A JWT, step by step: form, kind, issuer, signature, times.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderName, HeaderValue};
-
 use super::Oidc;
-use super::claims::{is_access_token, text};
-use super::decide::{Accepted, Halt, Have, Need};
-use super::present::hide;
-use super::provider::Found;
-use crate::auth::identity::{X_AUTHENTICATED_SCOPE, X_AUTHENTICATED_USERID};
+use super::attempt::{Attempt, Halt, Need};
+use super::claims::is_access_token;
+use super::issuers::{Found, Whose};
+use super::provider::{Asked, Provider};
+use crate::auth::trace::{Check, Trace, shown};
 use crate::auth::verified::Outcome;
-use crate::auth::{Reason, Rejection, Request, State, Verification};
-use crate::entity::Consumer;
-use crate::jose::{Fault, Jws, Object, Value};
+use crate::auth::{Reason, Verification};
+use crate::jose::{Fault, Jws, Value};
 
 /// Longest issuer or key id of a refused token that goes into the log.
 const LOGGED: usize = 256;
 
-/// Headers of a token that was issued here.
-pub fn issued_headers(scope: Option<&str>, userid: Option<&str>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let header =
-        |name: &HeaderName, value: Option<&str>| Some((name.clone(), HeaderValue::from_bytes(value?.as_bytes()).ok()?));
-    header(&X_AUTHENTICATED_SCOPE, scope).into_iter().chain(header(&X_AUTHENTICATED_USERID, userid))
-}
-
 impl Oidc {
     /// Verifies a JWT and goes on with it. `verify`: its signature, too, unless no signature is to be verified at all.
-    pub(super) fn with_jwt(
+    pub(super) fn with_jwt<T: Trace>(
         &self,
-        request: &Request<'_>,
-        state: &mut State,
-        have: &Have,
+        at: &mut Attempt<'_, T>,
         token: &str,
         verify: bool,
-        then: impl FnOnce(&mut State, &Jws<'_>) -> Result<(), Halt>,
+        then: impl FnOnce(&mut Attempt<'_, T>, &Jws<'_>) -> Result<(), Halt>,
     ) -> Result<(), Halt> {
         let mut scratch = Vec::new();
-        let jws = Jws::parse(token.as_bytes(), &mut scratch)
-            .map_err(|fault| self.replies.unauthorized(malformed(fault), true))?;
-        let checked = self.check(request, state, have, token, &jws, verify);
-        let result = checked.and_then(|()| then(state, &jws));
+        let jws = match Jws::parse(token.as_bytes(), &mut scratch) {
+            Ok(jws) => jws,
+            Err(fault) => {
+                let (check, reason) = malformed(fault);
+                return Err(self.refuse(at, check, reason, || fault.to_string()));
+            }
+        };
+        at.passed(Check::Structure, || format!("a JWS signed with {}", jws.algorithm));
+        let result = self.check(at, token, &jws, verify).and_then(|()| then(at, &jws));
         if let Err(Halt::Refused(_)) = &result {
-            state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
-            state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
+            at.state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
+            at.state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
         }
         result
     }
 
-    fn check(
+    fn check<T: Trace>(&self, at: &mut Attempt<'_, T>, token: &str, jws: &Jws<'_>, verify: bool) -> Result<(), Halt> {
+        self.check_kind(at, jws)?;
+        let provider = self.check_issuer(at, jws)?;
+        if verify && self.config.verify_signature != Some(false) {
+            self.check_signature(at, provider, token, jws)?;
+        } else {
+            at.noted(Check::Signature, || "not verified: verify_signature or ignore_signature says so");
+        }
+        self.check_times(at, jws)?;
+        self.check_domain(at, jws)
+    }
+
+    /// Whether it is an access token at all.
+    fn check_kind<T: Trace>(&self, at: &mut Attempt<'_, T>, jws: &Jws<'_>) -> Result<(), Halt> {
+        if is_access_token(&jws.header, &jws.claims) {
+            return Ok(());
+        }
+        Err(self.refuse(at, Check::Kind, Reason::TypMismatch, || "an ID, refresh or logout token, or a proof"))
+    }
+
+    /// Whose keys may verify it: its issuer's, if that is one of ours.
+    fn check_issuer<T: Trace>(&self, at: &mut Attempt<'_, T>, jws: &Jws<'_>) -> Result<&Arc<Provider>, Halt> {
+        let issuer = jws.claims.str("iss");
+        if self.times.is_none() {
+            at.noted(Check::Issuer, || "not checked: verify_claims is off");
+            return Ok(match issuer.map(|issuer| self.issuers.whose(issuer)) {
+                Some(Whose::Of(provider)) => provider,
+                _ => &self.issuers.main,
+            });
+        }
+        let Some(issuer) = issuer else {
+            return Err(self.refuse(at, Check::Issuer, Reason::IssuerUnknown, || "no `iss` that is a text"));
+        };
+        match self.issuers.whose(issuer) {
+            Whose::Of(provider) => {
+                at.passed(Check::Issuer, || shown(issuer));
+                Ok(provider)
+            }
+            Whose::Unclear => {
+                let main = &self.issuers.main;
+                Err(self.keys_or(at, main, None, Check::Issuer, Reason::JwksUnavailable, "its document is not there"))
+            }
+            Whose::Nobodys => Err(self.refuse(at, Check::Issuer, Reason::IssuerUnknown, || {
+                format!("`{}` is not the issuer of this configuration", shown(issuer))
+            })),
+        }
+    }
+
+    fn check_signature<T: Trace>(
         &self,
-        request: &Request<'_>,
-        state: &mut State,
-        have: &Have,
+        at: &mut Attempt<'_, T>,
+        provider: &Arc<Provider>,
         token: &str,
         jws: &Jws<'_>,
-        verify: bool,
     ) -> Result<(), Halt> {
-        let refused = |reason| Halt::Refused(self.replies.unauthorized(reason, true));
-        if !is_access_token(&jws.header, &jws.claims) {
-            return Err(refused(Reason::TypMismatch));
-        }
-        if self.times.is_some() {
-            self.check_issuer(have, jws)?;
-        }
-        if verify && self.config.verify_signature != Some(false) {
-            self.verify(state, have, token, jws)?;
-        }
-        if let Some(times) = self.times {
-            times.check(&jws.claims, request.now).map_err(refused)?;
-            let domains = &self.config.domains;
-            let within = || jws.claims.str("hd").is_some_and(|hd| domains.iter().any(|domain| domain == hd));
-            if !domains.is_empty() && !within() {
-                return Err(refused(Reason::ClaimRule));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_issuer(&self, have: &Have, jws: &Jws<'_>) -> Result<(), Halt> {
-        let unknown = || Halt::Refused(self.replies.unauthorized(Reason::IssuerUnknown, true));
-        let issuer = jws.claims.str("iss").ok_or_else(unknown)?;
-        let allowed = &self.config.issuers_allowed;
-        if !allowed.is_empty() {
-            return if allowed.iter().any(|there| there == issuer) { Ok(()) } else { Err(unknown()) };
-        }
-        if self.provider.source.discovery.is_none() {
-            return if self.provider.source.issuer == issuer { Ok(()) } else { Err(unknown()) };
-        }
-        match self.provider.published().as_deref() {
-            Some(published) if published.metadata.issuer == issuer => Ok(()),
-            Some(_) => Err(unknown()),
-            // Nothing has been fetched yet; a token of another issuer need not wait for that.
-            None if self.provider.source.issuer.trim_end_matches('/') != issuer.trim_end_matches('/') => Err(unknown()),
-            None => Err(self.keys_or(have, None, Reason::JwksUnavailable)),
-        }
-    }
-
-    fn verify(&self, state: &mut State, have: &Have, token: &str, jws: &Jws<'_>) -> Result<(), Halt> {
-        let refused = |reason| Halt::Refused(self.replies.unauthorized(reason, true));
         let started = Instant::now();
         let outcome = if jws.algorithm.is_hmac() {
-            let mut keys = self.secrets.iter().filter(|key| key.algorithm() == jws.algorithm).peekable();
-            if keys.peek().is_none() {
-                return Err(refused(Reason::AlgNotAllowed));
-            }
-            Outcome { valid: keys.any(|key| key.verify(jws.signing_input, jws.signature)), cached: false }
+            self.check_secrets(at, jws)?
         } else {
-            let published = self.provider.published();
-            let Some(keys) = published.as_deref() else {
-                return Err(self.keys_or(have, None, Reason::JwksUnavailable));
-            };
-            // A `kid` that is no text is none that a key could have.
-            let kid = match jws.header.get("kid") {
-                None => None,
-                Some(Value::String(kid)) => Some(&**kid),
-                Some(_) => return Err(refused(Reason::KidUnknown)),
-            };
-            match keys.find(kid, jws.algorithm) {
-                Found::Key(key) => self.lent.verified.verify(key, token.as_bytes(), jws.signing_input, jws.signature),
-                Found::OtherAlgorithm => return Err(refused(Reason::AlgKeyMismatch)),
-                Found::KidMissing => return Err(refused(Reason::KidMissing)),
-                Found::UnknownKid => return Err(self.keys_or(have, kid, Reason::KidUnknown)),
-            }
+            self.check_keys(at, provider, token, jws)?
         };
-        state.verification = Some(Verification {
+        at.state.verification = Some(Verification {
             algorithm: jws.algorithm.name(),
             took: started.elapsed(),
             cached: outcome.cached,
             valid: outcome.valid,
         });
-        if outcome.valid { Ok(()) } else { Err(refused(Reason::SignatureInvalid)) }
+        if !outcome.valid {
+            return Err(self.refuse(
+                at,
+                Check::Signature,
+                Reason::SignatureInvalid,
+                || "does not verify with the issuer's key of this `kid`",
+            ));
+        }
+        at.passed(Check::Signature, || {
+            format!("verified with {}{}", jws.algorithm, if outcome.cached { ", cached" } else { "" })
+        });
+        Ok(())
+    }
+
+    /// HMAC with the client's secret, where that is enabled.
+    fn check_secrets<T: Trace>(&self, at: &mut Attempt<'_, T>, jws: &Jws<'_>) -> Result<Outcome, Halt> {
+        let mut keys = self.secrets.iter().filter(|key| key.algorithm() == jws.algorithm).peekable();
+        if keys.peek().is_none() {
+            return Err(self.refuse(at, Check::Algorithm, Reason::AlgNotAllowed, || {
+                format!("{}, and enable_hs_signatures is off or there is no secret", jws.algorithm)
+            }));
+        }
+        Ok(Outcome { valid: keys.any(|key| key.verify(jws.signing_input, jws.signature)), cached: false })
+    }
+
+    /// A signature by the key of the issuer that has the token's `kid` and `alg`, and by no other.
+    fn check_keys<T: Trace>(
+        &self,
+        at: &mut Attempt<'_, T>,
+        provider: &Arc<Provider>,
+        token: &str,
+        jws: &Jws<'_>,
+    ) -> Result<Outcome, Halt> {
+        let kid = match jws.header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(&**kid),
+            // None that a key could have.
+            Some(_) => return Err(self.refuse(at, Check::Key, Reason::KidUnknown, || "`kid` is not a text")),
+        };
+        let published = provider.published();
+        match self.issuers.find(provider, published.as_deref(), kid, jws.algorithm) {
+            Found::Key(key) => {
+                if provider.is_stale() {
+                    provider.series.stale_serve();
+                }
+                at.passed(Check::Key, || match kid {
+                    Some(kid) => format!("`{}`", shown(kid)),
+                    None => "the only one for the algorithm".to_owned(),
+                });
+                Ok(self.lent.verified.verify(key, token.as_bytes(), jws.signing_input, jws.signature))
+            }
+            Found::OtherAlgorithm => Err(self.refuse(at, Check::Algorithm, Reason::AlgKeyMismatch, || {
+                format!("the issuer's key of this `kid` is not for {}", jws.algorithm)
+            })),
+            Found::KidMissing => Err(self.refuse(
+                at,
+                Check::Key,
+                Reason::KidMissing,
+                || "no `kid`, and not exactly one key is for the algorithm",
+            )),
+            Found::UnknownKid => {
+                let detail = "the issuer has no key of this `kid`";
+                Err(self.keys_or(at, provider, kid, Check::Key, Reason::KidUnknown, detail))
+            }
+            Found::NoKeys => {
+                let detail = "the issuer's keys could not be fetched";
+                Err(self.keys_or(at, provider, None, Check::Key, Reason::JwksUnavailable, detail))
+            }
+        }
+    }
+
+    fn check_times<T: Trace>(&self, at: &mut Attempt<'_, T>, jws: &Jws<'_>) -> Result<(), Halt> {
+        let Some(times) = self.times else { return Ok(()) };
+        let now = at.request.now;
+        let told = || times.told(&jws.claims, now);
+        match times.check(&jws.claims, now) {
+            Ok(()) => at.passed(Check::Claims, told),
+            Err(reason) => return Err(self.refuse(at, Check::Claims, reason, told)),
+        }
+        Ok(())
+    }
+
+    /// `domains`, against the claim `hd`.
+    fn check_domain<T: Trace>(&self, at: &mut Attempt<'_, T>, jws: &Jws<'_>) -> Result<(), Halt> {
+        let domains = &self.config.domains;
+        let within = || jws.claims.str("hd").is_some_and(|hd| domains.iter().any(|domain| domain == hd));
+        if self.times.is_none() || domains.is_empty() || within() {
+            return Ok(());
+        }
+        Err(self.refuse(at, Check::Claims, Reason::ClaimRule, || "`hd` is none of `domains`"))
     }
 
     /// Another fetch of the keys, where that can help; otherwise the refusal.
-    pub(super) fn keys_or(&self, have: &Have, kid: Option<&str>, reason: Reason) -> Halt {
+    pub(super) fn keys_or<T: Trace>(
+        &self,
+        at: &mut Attempt<'_, T>,
+        provider: &Arc<Provider>,
+        kid: Option<&str>,
+        check: Check,
+        reason: Reason,
+        detail: &'static str,
+    ) -> Halt {
         // Twice: the fetch that was under way may have begun before the key was there.
-        if have.keys < 2
-            && let Some(waiting) = self.provider.ask(kid)
-        {
-            return Halt::Need(Box::new(Need::Keys(waiting)));
-        }
-        if reason == Reason::KidUnknown {
-            self.provider.note_unknown(kid, have.keys > 0);
-        }
-        Halt::Refused(self.replies.unauthorized(reason, true))
-    }
-
-    /// Rights, consumer, credential, headers: for the claims of whatever was accepted.
-    pub(super) fn admit(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        claims: &Object<'_>,
-        accepted: Option<Accepted<'_>>,
-    ) -> Result<(), Halt> {
-        self.authorise(claims)?;
-        let consumer = match self.consumer(request, claims) {
-            Some(found) => found,
-            None if self.config.consumer_optional => None,
-            None => return Err(self.replies.forbidden(Reason::ConsumerUnknown).into()),
+        let asked = if at.have.keys < 2 { Some(provider.ask(kid)) } else { None };
+        let action = match asked {
+            Some(Asked::Waiting(waiting)) => return Halt::Need(Box::new(Need::Keys(waiting))),
+            _ if at.have.keys > 0 => "fetched",
+            Some(Asked::KnownUnknown) => "known",
+            Some(Asked::Cooldown) | None => "cooldown",
         };
-        let credential = claims.path(&self.config.credential_claim).and_then(text);
-        self.pass_on(request, state, claims, accepted);
-        state.authenticate(consumer, credential.map(Into::into));
-        Ok(())
-    }
-
-    pub(super) fn authorise(&self, claims: &Object<'_>) -> Result<(), Box<Rejection>> {
-        if let Some(broken) = self.rules.iter().find(|rule| !rule.holds(claims)) {
-            return Err(self.replies.forbidden(broken.reason));
+        if reason == Reason::KidUnknown {
+            provider.series.unknown_kid(action);
+            if let Some(kid) = kid.filter(|_| at.have.keys > 0) {
+                provider.note_unknown(kid);
+            }
         }
-        if self.config.claims_forbidden.iter().any(|name| claims.get(name).is_some()) {
-            return Err(self.replies.forbidden(Reason::ClaimRule));
-        }
-        Ok(())
-    }
-
-    /// `Some(None)` when none is wanted, `None` when one is and there is none.
-    fn consumer(&self, request: &Request<'_>, claims: &Object<'_>) -> Option<Option<Arc<Consumer>>> {
-        if self.config.consumer_claim.is_empty() {
-            return Some(None);
-        }
-        let value = claims.path(&self.config.consumer_claim).and_then(text).filter(|value| !value.is_empty())?;
-        let directory = request.directory;
-        let found = self.config.consumer_by.iter().find_map(|by| match by.as_str() {
-            "id" => uuid::Uuid::try_parse(&value).ok().and_then(|id| directory.consumer(id)),
-            "custom_id" => directory.by_custom_id.get(&*value),
-            "username" => directory.by_username.get(&*value).or_else(|| {
-                // Costs a look at every consumer, so only after the exact name was not found.
-                let same = |name: &str| name.to_lowercase() == value.to_lowercase();
-                let ignoring = self.config.by_username_ignore_case;
-                let mut all = directory.consumers.iter().filter(|_| ignoring);
-                all.find(|consumer| consumer.username.as_deref().is_some_and(same))
-            }),
-            _ => None,
-        });
-        found.cloned().map(Some)
-    }
-
-    pub(super) fn pass_on(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        claims: &Object<'_>,
-        accepted: Option<Accepted<'_>>,
-    ) {
-        let Some(Accepted { token, place }) = accepted else { return };
-        if self.config.hide_credentials {
-            hide(request, state, place, self.config.bearer_token_cookie_name.as_deref());
-        }
-        self.passing.pass(state, claims, token);
+        self.refuse(at, check, reason, || detail)
     }
 }
 
-fn malformed(fault: Fault) -> Reason {
+fn malformed(fault: Fault) -> (Check, Reason) {
     match fault {
-        Fault::Segments => Reason::Malformed,
-        Fault::HeaderBase64 | Fault::PayloadBase64 | Fault::SignatureBase64 => Reason::BadBase64,
-        Fault::HeaderJson | Fault::PayloadJson | Fault::PayloadScalar | Fault::PayloadNotObject => Reason::BadJson,
-        Fault::Algorithm => Reason::AlgNotAllowed,
-        Fault::AlgorithmNone => Reason::AlgNone,
-        Fault::Critical => Reason::CritUnsupported,
+        Fault::Segments => (Check::Structure, Reason::Malformed),
+        Fault::HeaderBase64 | Fault::PayloadBase64 | Fault::SignatureBase64 => (Check::Structure, Reason::BadBase64),
+        Fault::HeaderJson | Fault::PayloadJson | Fault::PayloadScalar | Fault::PayloadNotObject => {
+            (Check::Structure, Reason::BadJson)
+        }
+        Fault::Algorithm => (Check::Header, Reason::AlgNotAllowed),
+        Fault::AlgorithmNone => (Check::Header, Reason::AlgNone),
+        Fault::Critical => (Check::Header, Reason::CritUnsupported),
     }
 }

@@ -38,6 +38,7 @@ impl Default for Trust {
 pub struct Way {
     pub verify: bool,
     pub keepalive: bool,
+    pub http_1_0: bool,
     /// Of a whole call, body included.
     pub timeout: Duration,
     /// URL and `Proxy-Authorization` of the proxy for each scheme.
@@ -92,17 +93,29 @@ impl Answer {
         if !self.status.is_success() {
             return Err(Fault::Status(self.status));
         }
-        let kind = self.headers.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes());
-        if kind.is_some_and(|kind| kind.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))) {
-            return Err(Fault::Content("an HTML page where JSON belongs"));
-        }
-        Ok(self)
+        if may_be_json(&self.media_type()) { Ok(self) } else { Err(Fault::Content("not of a type that JSON comes as")) }
     }
+
+    /// In lower case, without parameters; empty where none is said.
+    fn media_type(&self) -> String {
+        let value = self.headers.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
+        let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        String::from_utf8_lossy(kind).to_ascii_lowercase()
+    }
+}
+
+/// JSON by its name, or what a plain file server says of a file.
+fn may_be_json(kind: &str) -> bool {
+    let json = kind.rsplit_once('/').is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"));
+    json || matches!(kind, "" | "text/plain" | "application/octet-stream")
 }
 
 /// A client. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Http(reqwest::Client);
+pub struct Http {
+    client: reqwest::Client,
+    version: http::Version,
+}
 
 impl Http {
     /// # Errors
@@ -116,7 +129,7 @@ impl Http {
             .no_proxy()
             .timeout(way.timeout)
             .connect_timeout(way.timeout.min(Duration::from_secs(5)))
-            .pool_max_idle_per_host(if way.keepalive { 16 } else { 0 })
+            .pool_max_idle_per_host(if way.keepalive && !way.http_1_0 { 16 } else { 0 })
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
         let none = || way.no_proxy.as_deref().and_then(NoProxy::from_string);
@@ -132,15 +145,17 @@ impl Http {
             }
             builder = builder.proxy(proxy);
         }
-        builder.build().map(Self).map_err(|error| format!("no HTTP client can be made: {error}"))
+        let version = if way.http_1_0 { http::Version::HTTP_10 } else { http::Version::HTTP_11 };
+        let client = builder.build().map_err(|error| format!("no HTTP client can be made: {error}"))?;
+        Ok(Self { client, version })
     }
 
     pub fn get(&self, url: Url) -> RequestBuilder {
-        self.0.get(url)
+        self.client.get(url).version(self.version)
     }
 
     pub fn post(&self, url: Url) -> RequestBuilder {
-        self.0.post(url)
+        self.client.post(url).version(self.version)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rules on claims: what must be there, what must not, and when.
 
 use crate::auth::Reason;
+use crate::auth::trace::shown;
 use crate::jose::{Object, Value};
 
 /// A claim that must hold certain words: `X_claim` and `X_required`.
@@ -22,6 +23,14 @@ impl Rule {
             .filter(|words| !words.is_empty())
             .collect();
         (!any.is_empty()).then_some(Self { reason, path, any })
+    }
+
+    /// What is required and what is there, for people.
+    pub fn told(&self, claims: &Object<'_>) -> String {
+        let wanted: Vec<String> = self.any.iter().map(|words| words.join(" and ")).collect();
+        let there = claims.path(&self.path).and_then(|value| serde_json::to_string(value).ok());
+        let there = there.map_or_else(|| "absent".to_owned(), |value| shown(&value));
+        format!("`{}` needs {}; it is {there}", self.path.join("."), wanted.join(", or "))
     }
 
     pub fn holds(&self, claims: &Object<'_>) -> bool {
@@ -61,6 +70,19 @@ pub struct Times {
 }
 
 impl Times {
+    /// The times of a token and now, for people.
+    pub fn told(&self, claims: &Object<'_>, now: u64) -> String {
+        let mut parts = vec![format!("now {now}")];
+        for name in ["exp", "nbf", "iat", "auth_time"] {
+            let value = claims.get(name).and_then(|value| serde_json::to_string(value).ok());
+            parts.extend(value.map(|value| format!("{name} {}", shown(&value))));
+        }
+        if self.leeway > 0.0 {
+            parts.push(format!("leeway {}", self.leeway));
+        }
+        parts.join(", ")
+    }
+
     /// The first fault.
     pub fn check(&self, claims: &Object<'_>, now: u64) -> Result<(), Reason> {
         // Exact far beyond any date: 2^53 seconds.

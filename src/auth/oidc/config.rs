@@ -27,8 +27,11 @@ config! {
     rediscovery_lifetime: Option<f64>,
     extra_jwks_uris: Vec<String>,
     issuers_allowed: Vec<String>,
+    /// A key set: the issuer's keys, or some of them.
+    jwks: Option<Value>,
     discovery_headers_names: Vec<String>,
     discovery_headers_values: Vec<String>,
+    http_version: Option<f64>,
     keepalive: Option<bool>,
     /// Milliseconds.
     timeout: Option<f64>,

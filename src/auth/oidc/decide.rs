@@ -1,127 +1,77 @@
-//! The decision about a request, over what is at hand.
+//! The decision about a request, over what is at hand: which credential counts, and which method takes it.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 use std::time::Instant as Started;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::time::Instant;
 
 use super::Oidc;
+use super::admit::issued_headers;
+use super::attempt::{Accepted, Attempt, Halt, Have, Need};
 use super::client::{Client, Method};
+use super::exchange::Exchange;
 use super::flights::Key;
-use super::grant::{self, Granted};
-use super::present::{Ambiguous, Pair, Place, Sent};
-use super::remote::{self, Told};
+use super::grant::Granted;
+use super::present::{Ambiguous, Pair, Place};
+use super::remote::Told;
+use crate::auth::Reason;
 use crate::auth::oauth2::store::{Digest, Token};
-use crate::auth::{Reason, Rejection, Request, State, Verification};
+use crate::auth::trace::{Check, Trace};
 use crate::jose::Object;
 
-/// Why a decision is not an acceptance.
-pub enum Halt {
-    Refused(Box<Rejection>),
-    Need(Box<Need>),
-}
-
-impl From<Box<Rejection>> for Halt {
-    fn from(refused: Box<Rejection>) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-/// What has to be fetched before a decision can be made.
-pub enum Need {
-    /// A refresh of the provider's keys, which somebody is at.
-    Keys(super::provider::Waiting),
-    Grant {
-        key: Key,
-        call: Box<grant::Call>,
-        refresh: Option<String>,
-    },
-    Introspection {
-        key: Key,
-        call: Box<remote::Call>,
-        client: Client,
-    },
-    UserInfo {
-        key: Key,
-        call: Box<remote::Call>,
-    },
-    Oauth2(Digest),
-}
-
-/// What has been fetched for this request.
-#[derive(Default)]
-pub struct Have {
-    /// How often keys were waited for.
-    pub keys: u8,
-    granted: Option<Granted>,
-    introspected: Option<Told>,
-    user_info: Option<Told>,
-    oauth2: Option<Option<Arc<Token>>>,
-}
-
-/// A token that was accepted, for what is done with the request then.
-#[derive(Clone, Copy)]
-pub struct Accepted<'a> {
-    /// What goes on to the service.
-    pub token: &'a str,
-    /// Where the credential was.
-    pub place: &'a Place,
-}
-
 impl Oidc {
-    pub(super) fn decide(
-        &self,
-        request: &Request<'_>,
-        sent: &Sent<'_>,
-        state: &mut State,
-        have: &Have,
-    ) -> Result<(), Halt> {
-        let ambiguous = |_: Ambiguous| self.replies.unauthorized(Reason::MultipleTokens, true);
+    /// The first credential that is found decides.
+    pub(super) fn decide<T: Trace>(&self, at: &mut Attempt<'_, T>) -> Result<(), Halt> {
+        let (sent, config) = (at.sent, &self.config);
+        let two_lines = |at: &mut Attempt<'_, T>, _: Ambiguous| {
+            self.refuse(at, Check::Sources, Reason::MultipleTokens, || "several Authorization lines")
+        };
         if self.methods.tokens() {
-            let cookie = self.config.bearer_token_cookie_name.as_deref();
-            if let Some((token, place)) = sent.token(self.token_places, cookie).map_err(ambiguous)? {
-                state.token = Some(token.as_str().into());
+            let cookie = config.bearer_token_cookie_name.as_deref();
+            let found = sent.token(self.token_places, cookie).map_err(|fault| two_lines(at, fault))?;
+            if let Some((token, place)) = found {
+                at.passed(Check::Sources, || format!("a token of {} bytes in {}", token.len(), place.told()));
+                at.state.token = Some(token.as_str().into());
                 if token.len() > self.lent.token_limit {
-                    return Err(self.replies.unauthorized(Reason::TokenTooLarge, true).into());
+                    let limit = self.lent.token_limit;
+                    return Err(
+                        self.refuse(at, Check::Size, Reason::TokenTooLarge, || format!("the limit is {limit} bytes"))
+                    );
                 }
-                return self.token(request, state, have, Accepted { token: &token, place: &place });
+                return self.token(at, Accepted { token: &token, place: &place });
             }
         }
-        if self.methods.password
-            && let Some((pair, place)) = sent.password(self.password_places).map_err(ambiguous)?
-        {
-            let Some(client) = self.client.clone() else {
-                return Err(self.replies.unauthorized(Reason::Misconfigured, true).into());
-            };
-            let form = [("grant_type", "password"), ("username", &pair.name), ("password", &pair.secret)];
-            return self.grant(request, state, have, "password", client, &form, &place);
+        if self.methods.password {
+            let found = sent.password(self.password_places).map_err(|fault| two_lines(at, fault))?;
+            if let Some((pair, place)) = found {
+                return self.password(at, &pair, &place);
+            }
         }
-        if self.methods.client_credentials
-            && let Some((pair, place)) = sent.client(self.client_places).map_err(ambiguous)?
-        {
-            let Pair { name, secret } = pair;
-            let client = Client::presented(name, secret, &self.config);
-            let form = [("grant_type", "client_credentials")];
-            return self.grant(request, state, have, "client_credentials", client, &form, &place);
+        if self.methods.client_credentials {
+            let found = sent.client(self.client_places).map_err(|fault| two_lines(at, fault))?;
+            if let Some((pair, place)) = found {
+                return self.client_credentials(at, pair, &place);
+            }
         }
+        at.failed(Check::Sources, || "no credential where the configuration looks for one");
         Err(self.replies.unauthorized(Reason::NoToken, false).into())
     }
 
     /// A token of the request, by the methods that may take it.
-    fn token(&self, request: &Request<'_>, state: &mut State, have: &Have, accepted: Accepted<'_>) -> Result<(), Halt> {
+    fn token<T: Trace>(&self, at: &mut Attempt<'_, T>, accepted: Accepted<'_>) -> Result<(), Halt> {
         let token = accepted.token;
         if self.methods.bearer && (!self.methods.opaque() || looks_like_jws(token)) {
-            return self.with_jwt(request, state, have, token, true, |state, jws| {
+            return self.with_jwt(at, token, true, |at, jws| {
                 if self.config.introspect_jwt_tokens {
-                    self.introspected(request, state, have, token)?;
+                    self.introspected(at, token)?;
                 }
-                self.admit(request, state, &jws.claims, Some(accepted))
+                self.admit(at, &jws.claims, accepted)
             });
         }
         if self.methods.kong_oauth2 {
             let digest = Digest::of(token);
-            let row = match &have.oauth2 {
+            let row = match &at.have.oauth2 {
                 Some(row) => row.clone(),
                 None => match self.lent.tokens.lookup(&digest) {
                     None if self.lent.tokens.may_know_more(&digest) => {
@@ -131,56 +81,31 @@ impl Oidc {
                 },
             };
             if let Some(row) = row {
-                return self.oauth2_token(request, state, &row, accepted);
+                return self.oauth2_token(at, &row, accepted);
             }
         }
         if self.methods.introspection && (self.client.is_some() || !self.methods.userinfo) {
-            let text = self.introspected(request, state, have, token)?;
-            return self.admit_told(request, state, &text, accepted);
+            return self.by_introspection(at, accepted);
         }
         if self.methods.userinfo {
-            let told = match &have.user_info {
-                Some(told) => told.clone(),
-                None => self.ask_user_info(request, have, token)?,
-            };
-            let text = self.claims_of(told, state)?;
-            return self.admit_told(request, state, &text, accepted);
+            return self.by_user_info(at, accepted);
         }
-        Err(self.replies.unauthorized(Reason::OpaqueUnknown, true).into())
-    }
-
-    fn admit_told(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        text: &[u8],
-        accepted: Accepted<'_>,
-    ) -> Result<(), Halt> {
-        let refused = |reason| Halt::Refused(self.replies.unauthorized(reason, true));
-        let claims = Object::parse(text).map_err(|_| refused(Reason::IdpError))?;
-        if let Some(times) = self.times {
-            let times = super::Times { expires: false, ..times };
-            times.check(&claims, request.now).map_err(refused)?;
-        }
-        self.admit(request, state, &claims, Some(accepted))
+        Err(self.refuse(at, Check::Credential, Reason::OpaqueUnknown, || "no token that was issued here"))
     }
 
     /// A token of the oauth2 plugin.
-    fn oauth2_token(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        row: &Token,
-        accepted: Accepted<'_>,
-    ) -> Result<(), Halt> {
-        let refused = |reason| Halt::Refused(self.replies.unauthorized(reason, true));
-        if row.is_expired(request.now) {
-            return Err(refused(Reason::Expired));
+    fn oauth2_token<T: Trace>(&self, at: &mut Attempt<'_, T>, row: &Token, accepted: Accepted<'_>) -> Result<(), Halt> {
+        if row.is_expired(at.request.now) {
+            return Err(self.refuse(at, Check::Claims, Reason::Expired, || "the token issued here has expired"));
         }
-        let credential = request.directory.oauth2_by_id.get(&row.credential);
-        let credential = credential.ok_or_else(|| refused(Reason::CredentialUnknown))?;
-        let consumer = request.directory.consumer(credential.consumer.id);
-        let consumer = consumer.ok_or_else(|| refused(Reason::ConsumerUnknown))?;
+        let directory = at.request.directory;
+        let Some(credential) = directory.oauth2_by_id.get(&row.credential) else {
+            return Err(self.refuse(at, Check::Credential, Reason::CredentialUnknown, || "its client does not exist"));
+        };
+        let Some(consumer) = directory.consumer(credential.consumer.id) else {
+            return Err(self.refuse(at, Check::Consumer, Reason::ConsumerUnknown, || "its consumer does not exist"));
+        };
+        at.passed(Check::Credential, || format!("a token issued here to the client {}", credential.id));
         let mut claims = serde_json::Map::new();
         for (name, value) in
             [("scope", &row.scope), ("sub", &row.userid), ("client_id", &Some(credential.client_id.clone()))]
@@ -188,203 +113,51 @@ impl Oidc {
             claims.extend(value.as_deref().map(|value| (name.to_owned(), value.into())));
         }
         let text = serde_json::Value::Object(claims).to_string();
-        let claims = Object::parse(text.as_bytes()).map_err(|_| refused(Reason::Internal))?;
-        self.authorise(&claims)?;
-        self.pass_on(request, state, &claims, Some(accepted));
-        state.set_headers.extend(super::bearer::issued_headers(row.scope.as_deref(), row.userid.as_deref()));
-        state.authenticate(Some(consumer.clone()), Some(credential.client_id.clone()));
+        let Ok(claims) = Object::parse(text.as_bytes()) else {
+            return Err(self.refuse(at, Check::Claims, Reason::Internal, || "its row cannot be read"));
+        };
+        self.check_rights(at, &claims)?;
+        self.pass_on(at, &claims, accepted);
+        at.state.set_headers.extend(issued_headers(row.scope.as_deref(), row.userid.as_deref()));
+        at.state.authenticate(Some(consumer.clone()), Some(credential.client_id.clone()));
         Ok(())
     }
 
-    /// What introspection says about a token, if it is good.
-    fn introspected(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        have: &Have,
-        token: &str,
-    ) -> Result<Arc<[u8]>, Halt> {
-        let told = match &have.introspected {
-            Some(told) => told.clone(),
-            None => self.ask_introspection(request, have, token)?,
+    fn password<T: Trace>(&self, at: &mut Attempt<'_, T>, pair: &Pair, place: &Place) -> Result<(), Halt> {
+        at.passed(Check::Sources, || format!("a name and a password in {}", place.told()));
+        let Some(client) = self.client.clone() else {
+            return Err(self.misconfigured(at, "the password grant needs client_id"));
         };
-        self.claims_of(told, state)
+        let form = [("grant_type", "password"), ("username", &*pair.name), ("password", &*pair.secret)];
+        self.exchange(at, Exchange { method: "password", client, form: &form, place })
     }
 
-    fn claims_of(&self, told: Told, state: &mut State) -> Result<Arc<[u8]>, Halt> {
-        let refused = |reason| Err(Halt::Refused(self.replies.unauthorized(reason, true)));
-        state.verification = Some(Verification {
-            algorithm: "opaque",
-            took: std::time::Duration::ZERO,
-            cached: false,
-            valid: matches!(told, Told::Claims(_)),
-        });
-        match told {
-            Told::Claims(text) => Ok(text),
-            Told::Refused => refused(Reason::OpaqueUnknown),
-            Told::Failed => refused(Reason::IdpError),
-        }
+    fn client_credentials<T: Trace>(&self, at: &mut Attempt<'_, T>, pair: Pair, place: &Place) -> Result<(), Halt> {
+        at.passed(Check::Sources, || format!("a client's id and secret in {}", place.told()));
+        let client = Client::presented(pair.name, pair.secret, &self.config);
+        let form = [("grant_type", "client_credentials")];
+        self.exchange(at, Exchange { method: "client_credentials", client, form: &form, place })
     }
 
-    fn ask_introspection(&self, request: &Request<'_>, have: &Have, token: &str) -> Result<Told, Halt> {
-        let key = self.key("introspection", &[token]);
-        if self.config.cache_introspection != Some(false)
-            && let Some(told) = self.lent.registry.told.get(&key)
-        {
-            return Ok(told);
-        }
-        let misconfigured = || Halt::Refused(self.replies.unauthorized(Reason::Misconfigured, true));
-        let client = self.client.clone().ok_or_else(misconfigured)?;
-        let mut call =
-            self.remote(request, have, token, self.config.introspection_endpoint.as_deref(), |metadata| {
-                metadata.introspection_endpoint.as_deref()
-            })?;
-        call.headers = pairs(&self.config.introspection_headers_names, &self.config.introspection_headers_values);
-        call.arguments = pairs(&self.config.introspection_post_args_names, &self.config.introspection_post_args_values);
-        Err(Halt::Need(Box::new(Need::Introspection { key, call, client })))
-    }
-
-    fn ask_user_info(&self, request: &Request<'_>, have: &Have, token: &str) -> Result<Told, Halt> {
-        let key = self.key("userinfo", &[token]);
-        if self.config.cache_user_info != Some(false)
-            && let Some(told) = self.lent.registry.told.get(&key)
-        {
-            return Ok(told);
-        }
-        let mut call = self.remote(request, have, token, self.config.userinfo_endpoint.as_deref(), |metadata| {
-            metadata.userinfo_endpoint.as_deref()
-        })?;
-        call.headers = pairs(&self.config.userinfo_headers_names, &self.config.userinfo_headers_values);
-        call.arguments = pairs(&self.config.userinfo_query_args_names, &self.config.userinfo_query_args_values);
-        Err(Halt::Need(Box::new(Need::UserInfo { key, call })))
-    }
-
-    /// An endpoint: the configured one, or the one that the provider names.
-    fn endpoint(
+    /// The refusal of a credential that was presented.
+    pub(super) fn refuse<T: Trace, D: Into<Cow<'static, str>>>(
         &self,
-        have: &Have,
-        configured: Option<&str>,
-        named: impl FnOnce(&super::provider::Metadata) -> Option<&str>,
-    ) -> Result<(reqwest::Url, super::provider::Metadata), Halt> {
-        let refused = |reason| Halt::Refused(self.replies.unauthorized(reason, true));
-        let published = self.provider.published();
-        let url = |text: &str| text.parse::<reqwest::Url>().map_err(|_| refused(Reason::Misconfigured));
-        match (published.as_deref(), configured) {
-            (Some(published), Some(text)) => Ok((url(text)?, published.metadata.clone())),
-            (None, Some(text)) => Ok((url(text)?, super::provider::Metadata::default())),
-            (Some(published), None) => {
-                let text = named(&published.metadata).ok_or_else(|| refused(Reason::Misconfigured))?;
-                let url = self.provider.usable(text).map_err(|_| refused(Reason::Misconfigured))?;
-                Ok((url, published.metadata.clone()))
-            }
-            (None, None) => Err(self.keys_or(have, None, Reason::IdpError)),
-        }
+        at: &mut Attempt<'_, T>,
+        check: Check,
+        reason: Reason,
+        detail: impl FnOnce() -> D,
+    ) -> Halt {
+        at.failed(check, detail);
+        Halt::Refused(self.replies.unauthorized(reason, true))
     }
 
-    fn remote(
-        &self,
-        request: &Request<'_>,
-        have: &Have,
-        token: &str,
-        configured: Option<&str>,
-        named: impl FnOnce(&super::provider::Metadata) -> Option<&str>,
-    ) -> Result<Box<remote::Call>, Halt> {
-        let (endpoint, metadata) = self.endpoint(have, configured, named)?;
-        Ok(Box::new(remote::Call {
-            http: self.provider.http().clone(),
-            endpoint,
-            metadata,
-            token: token.to_owned(),
-            headers: Vec::new(),
-            arguments: Vec::new(),
-            series: self.provider.series.clone(),
-            lives: self.lives,
-            now: request.now,
-        }))
-    }
-
-    /// Exchanges credentials for an access token, and decides about that.
-    #[allow(clippy::too_many_arguments)]
-    fn grant(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        have: &Have,
-        method: &'static str,
-        client: Client,
-        form: &[(&str, &str)],
-        place: &Place,
-    ) -> Result<(), Halt> {
-        let refused = |reason| Halt::Refused(self.replies.unauthorized(reason, true));
-        let mut parts: Vec<&str> = vec![&client.id, client.secret.as_deref().unwrap_or_default()];
-        parts.extend(form.iter().map(|(_, value)| *value));
-        let key = self.key(method, &parts);
-        let cached = self.config.cache_tokens != Some(false);
-        let granted = match &have.granted {
-            Some(granted) => granted.clone(),
-            None => match self.lent.registry.granted.get(&key).filter(|_| cached) {
-                Some(granted) => granted,
-                None => {
-                    let call = self.grant_call(request, have, client, form)?;
-                    let ended = self.lent.registry.granted.get_ended(&key).filter(|_| cached);
-                    let refresh = match ended {
-                        Some(Granted::Tokens(tokens)) if self.config.refresh_tokens != Some(false) => {
-                            tokens.refresh.clone()
-                        }
-                        _ => None,
-                    };
-                    return Err(Halt::Need(Box::new(Need::Grant { key, call, refresh })));
-                }
-            },
-        };
-        let tokens = match granted {
-            Granted::Tokens(tokens) => tokens,
-            Granted::Refused => return Err(refused(Reason::CredentialUnknown)),
-            Granted::Failed => return Err(refused(Reason::IdpError)),
-        };
-        let accepted = Accepted { token: &tokens.access, place };
-        if !looks_like_jws(&tokens.access) {
-            return self.admit(request, state, &Object::default(), Some(accepted));
-        }
-        let verify = !self.config.ignore_signature.iter().any(|name| name == method);
-        self.with_jwt(request, state, have, &tokens.access, verify, |state, jws| {
-            self.admit(request, state, &jws.claims, Some(accepted))
-        })
-    }
-
-    fn grant_call(
-        &self,
-        request: &Request<'_>,
-        have: &Have,
-        client: Client,
-        form: &[(&str, &str)],
-    ) -> Result<Box<grant::Call>, Halt> {
-        let (endpoint, metadata) =
-            self.endpoint(have, self.config.token_endpoint.as_deref(), |metadata| metadata.token_endpoint.as_deref())?;
-        let mut form: Vec<(String, String)> =
-            form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let config = &self.config;
-        if !config.scopes.is_empty() {
-            form.push(("scope".into(), config.scopes.join(" ")));
-        }
-        form.extend(config.audience.iter().map(|audience| ("audience".to_owned(), audience.clone())));
-        form.extend(pairs(&config.token_post_args_names, &config.token_post_args_values));
-        Ok(Box::new(grant::Call {
-            http: self.provider.http().clone(),
-            endpoint,
-            metadata,
-            client,
-            method: config.token_endpoint_auth_method.as_deref().and_then(Method::from_name),
-            headers: pairs(&config.token_headers_names, &config.token_headers_values),
-            form,
-            series: self.provider.series.clone(),
-            lives: self.lives,
-            now: request.now,
-        }))
+    /// The refusal of a credential that nothing can be done about with this configuration.
+    pub(super) fn misconfigured<T: Trace>(&self, at: &mut Attempt<'_, T>, detail: &'static str) -> Halt {
+        self.refuse(at, Check::Provider, Reason::Misconfigured, || detail)
     }
 
     /// A hash over a credential and everything that the provider's answer to it depends on.
-    fn key(&self, kind: &str, parts: &[&str]) -> Key {
+    pub(super) fn key(&self, kind: &str, parts: &[&str]) -> Key {
         let config = &self.config;
         let mut context = Context::new(&SHA256);
         let mut put = |text: &str| {
@@ -399,19 +172,26 @@ impl Oidc {
             put(endpoint.as_deref().unwrap_or_default());
         }
         // What was learned over a connection that anyone could have answered on is not for those who ask for a proven one.
-        put(if self.provider.source.way.verify { "" } else { "unverified" });
+        put(if self.issuers.main.source.way.verify { "" } else { "unverified" });
         put(if config.introspection_check_active == Some(false) { "inactive" } else { "" });
         for list in [
             &config.scopes,
             &config.audience,
             &config.token_post_args_names,
             &config.token_post_args_values,
+            &config.token_headers_names,
+            &config.token_headers_values,
+            &config.introspection_headers_names,
+            &config.introspection_headers_values,
             &config.introspection_post_args_names,
             &config.introspection_post_args_values,
+            &config.userinfo_headers_names,
+            &config.userinfo_headers_values,
             &config.userinfo_query_args_names,
             &config.userinfo_query_args_values,
         ] {
-            put(&list.join("\n"));
+            put(&list.len().to_string());
+            list.iter().for_each(|item| put(item));
         }
         parts.iter().for_each(|part| put(part));
         let mut key = Key::default();
@@ -419,14 +199,15 @@ impl Oidc {
         key
     }
 
-    /// Waits for what a decision needs, at most until `deadline`.
+    /// Waits for what a decision needs; for keys, at most until `deadline`.
     pub(super) async fn fetch(&self, need: Need, have: &mut Have, deadline: Instant) {
         let registry = &self.lent.registry;
         let started = Started::now();
+        have.rounds += 1;
         match need {
             Need::Keys(waiting) => {
                 have.keys += 1;
-                self.provider.wait(waiting, deadline).await;
+                waiting.wait(deadline).await;
             }
             Need::Grant { key, call, refresh } => {
                 let granted = match registry.runtime() {
@@ -447,7 +228,7 @@ impl Oidc {
             Need::UserInfo { key, call } => have.user_info = Some(self.tell(key, call.user_info()).await),
             Need::Oauth2(digest) => have.oauth2 = Some(self.lent.tokens.fetch(&digest).await.unwrap_or_default()),
         }
-        tracing::trace!(issuer = self.provider.source.issuer, took = ?started.elapsed(), "waited for the provider");
+        tracing::trace!(issuer = self.config.issuer, took = ?started.elapsed(), "waited for the provider");
     }
 
     async fn tell<F>(&self, key: Key, call: F) -> Told
@@ -463,12 +244,8 @@ impl Oidc {
     }
 }
 
-fn pairs(names: &[String], values: &[String]) -> Vec<(String, String)> {
-    names.iter().cloned().zip(values.iter().cloned()).collect()
-}
-
 /// Three parts, the first of which is a JSON object.
-fn looks_like_jws(token: &str) -> bool {
+pub fn looks_like_jws(token: &str) -> bool {
     let mut parts = token.split('.');
     let header = parts.next().and_then(|part| crate::jose::base64url::decode(part).ok());
     parts.count() == 2 && header.is_some_and(|header| Object::parse(&header).is_ok())

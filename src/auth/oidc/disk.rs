@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::provider::{Metadata, Published, Source, read_keys};
+use super::provider::{Keys, Metadata, Published, Source, read_keys};
 use crate::jose::base64url;
 
 /// Older keys are not believed: a key that was withdrawn meanwhile must not come back for ever.
@@ -32,10 +32,28 @@ pub struct Kept {
     /// Seconds since the UNIX epoch.
     confirmed: u64,
     metadata: Metadata,
-    /// URL and text of every key set.
-    keys: Vec<(String, String)>,
+    keys: Vec<KeptKeys>,
     #[serde(skip)]
     name: String,
+}
+
+/// One key set.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptKeys {
+    url: String,
+    #[serde(default)]
+    extra: bool,
+    text: String,
+}
+
+impl KeptKeys {
+    fn of(keys: &Keys) -> Self {
+        Self { url: keys.url.to_string(), extra: keys.extra, text: keys.text.to_string() }
+    }
+
+    fn read(&self) -> Option<Keys> {
+        read_keys(self.url.parse().ok()?, &self.text, self.extra).ok()
+    }
 }
 
 impl Kept {
@@ -44,7 +62,7 @@ impl Kept {
             configured: source.issuer.clone(),
             confirmed: published.confirmed.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             metadata: published.metadata.clone(),
-            keys: published.keys.iter().map(|keys| (keys.url.to_string(), keys.text.to_string())).collect(),
+            keys: published.keys.iter().map(KeptKeys::of).collect(),
             name: name(source),
         }
     }
@@ -71,14 +89,11 @@ impl Disk {
         let confirmed = UNIX_EPOCH.checked_add(Duration::from_secs(kept.confirmed))?;
         // From the future: the clock was wrong then or is now.
         let young = SystemTime::now().duration_since(confirmed).map_or(true, |age| age <= OLDEST);
-        let same = |wanted: &str| wanted.trim_end_matches('/') == kept.metadata.issuer.trim_end_matches('/');
-        let ours = kept.configured == source.issuer
-            && (same(&source.issuer) || source.allowed.contains(&kept.metadata.issuer));
+        let ours = kept.configured == source.issuer && source.is_named(&kept.metadata.issuer);
         if !young || !ours {
             return None;
         }
-        let read = |(url, text): &(String, String)| read_keys(url.parse().ok()?, text).ok();
-        let keys: Vec<_> = kept.keys.iter().filter_map(read).collect();
+        let keys: Vec<_> = kept.keys.iter().filter_map(KeptKeys::read).collect();
         (!keys.is_empty()).then_some(Published { metadata: kept.metadata, keys, confirmed })
     }
 

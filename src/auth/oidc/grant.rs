@@ -114,7 +114,7 @@ impl Call {
                 (Granted::Refused, Duration::ZERO)
             }
             Err(fault) => {
-                tracing::warn!(%fault, "the token endpoint failed");
+                tracing::warn!(issuer = series.issuer(), %fault, "the token endpoint failed");
                 (Granted::Failed, Duration::ZERO)
             }
         }

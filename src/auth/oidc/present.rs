@@ -39,6 +39,18 @@ pub enum Place {
     Cookie,
 }
 
+impl Place {
+    /// Where it is, for people.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Header(name) => format!("the header `{name}`"),
+            Self::Query(_) => "the query".to_owned(),
+            Self::Body(_) => "the body".to_owned(),
+            Self::Cookie => "a cookie".to_owned(),
+        }
+    }
+}
+
 /// A name with its secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pair {

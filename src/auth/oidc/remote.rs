@@ -97,12 +97,16 @@ impl Call {
             // 401 from introspection is our own client's fault, not the token's.
             Err(Fault::Status(status)) if endpoint == "userinfo" && status.is_client_error() => return refused,
             Err(fault) => {
-                tracing::warn!(%fault, endpoint, "the identity provider's endpoint failed");
+                tracing::warn!(issuer = self.series.issuer(), %fault, endpoint, "the identity provider's endpoint failed");
                 return (Told::Failed, Duration::ZERO);
             }
         };
         let Ok(claims) = Object::parse(&answer.body) else {
-            tracing::warn!(endpoint, "the identity provider's answer is not a JSON object");
+            tracing::warn!(
+                issuer = self.series.issuer(),
+                endpoint,
+                "the identity provider's answer is not a JSON object"
+            );
             return (Told::Failed, Duration::ZERO);
         };
         if !accepted(&claims) {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::schema::typedefs::{host, port, sni, url, uuid};
-use crate::schema::{Auto, Check, Def, Field, Table, array, boolean, integer, number, record, set, string};
+use crate::schema::{Auto, Check, Def, Field, Table, any, array, boolean, integer, map, number, record, set, string};
 
 const AUTH_METHODS: &[&str] = &[
     "authorization_code",
@@ -86,6 +86,8 @@ fn provider() -> Vec<Field> {
         field("rediscovery_lifetime", number().default(30)),
         field("extra_jwks_uris", array(url())),
         field("issuers_allowed", texts()),
+        // Not Kong's: the issuer's keys, written down.
+        field("jwks", record(vec![field("keys", array(map(string(), any())).required())])),
         field("discovery_headers_names", texts()),
         field("discovery_headers_values", texts()),
         field("http_version", number().default(1.1).custom(check_http_version)),
