@@ -23,6 +23,7 @@ pub mod state;
 #[cfg(test)]
 pub mod testing;
 pub mod trace;
+pub mod uses;
 pub mod verified;
 
 use serde::de::DeserializeOwned;

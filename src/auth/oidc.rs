@@ -20,6 +20,7 @@ mod flights;
 mod grant;
 mod issuers;
 mod metrics;
+mod near;
 mod passing;
 mod present;
 mod provider;
@@ -307,6 +308,15 @@ impl Plugin for Oidc {
         Flow::Wait(Box::pin(async move {
             let result = self.decide_later(request, state, *need).await;
             self.settle(result, request, state, &mut NoTrace)
+        }))
+    }
+
+    fn trace<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State, steps: &'a mut Vec<Step>) -> Flow<'a> {
+        Flow::Wait(Box::pin(async move {
+            let result = self.explain(request, state, steps).await;
+            let reason = result.as_ref().err().map(|refused| refused.reason).or(state.fallback);
+            self.annotate(request, state, reason, steps);
+            result
         }))
     }
 

@@ -6,13 +6,13 @@
 
 mod history;
 mod rejects;
-mod uses;
 mod verifications;
+
+pub use crate::auth::uses::Uses;
 
 pub use self::{
     history::{Attempt, Difference, History, KindDifference, Names},
     rejects::{Refusal, Rejects},
-    uses::Uses,
     verifications::{Counts, Verifications, Window},
 };
 

@@ -117,6 +117,10 @@ impl Oidc {
                 || "does not verify with the issuer's key of this `kid`",
             ));
         }
+        if !jws.algorithm.is_hmac() {
+            let kid = jws.key_id().unwrap_or_default();
+            self.lent.registry.key_uses.touch(provider.series.issuer(), kid, at.request.now);
+        }
         at.passed(Check::Signature, || {
             format!("verified with {}{}", jws.algorithm, if outcome.cached { ", cached" } else { "" })
         });

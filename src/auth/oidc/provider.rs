@@ -6,6 +6,7 @@
 
 mod fetch;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -153,6 +154,7 @@ pub struct Provider {
     /// Until when what is published is good by the provider's own account.
     fresh: Mutex<Option<Instant>>,
     stale: AtomicBool,
+    history: Mutex<History>,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -172,6 +174,11 @@ impl Provider {
             tracing::info!(issuer = source.issuer, "keys from disk until the provider answers");
             series.keys(kept);
         }
+        let mut history = History::default();
+        if let Some(kept) = &kept {
+            history.saw(kept);
+            history.from_disk = true;
+        }
         Arc::new(Self {
             source,
             http,
@@ -186,6 +193,7 @@ impl Provider {
             series,
             failures: AtomicU64::new(0),
             fresh: Mutex::default(),
+            history: Mutex::new(history),
             task: Mutex::default(),
         })
     }
@@ -203,6 +211,15 @@ impl Provider {
 
     pub fn http(&self) -> &Http {
         &self.http
+    }
+
+    pub fn history(&self) -> History {
+        self.history.lock().clone()
+    }
+
+    /// Fetches in a row that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
     }
 
     /// Whether the last fetch failed: what is published may lack something.
@@ -283,6 +300,7 @@ impl Provider {
             Some(fault) => {
                 let failures = self.failures.fetch_add(1, Relaxed);
                 self.series.fetched(fault.label());
+                self.history.lock().last_error = Some((SystemTime::now(), fault.to_string()));
                 let kept = self.published.load().is_some();
                 let past = self.fresh.lock().is_none_or(|fresh| fresh <= Instant::now());
                 self.stale.store(kept && past, Relaxed);
@@ -302,12 +320,18 @@ impl Provider {
         }
         drop(asking);
         self.finished.send_modify(|count| *count += 1);
-        jittered(pause)
+        let pause = jittered(pause);
+        self.history.lock().next = Some(SystemTime::now() + pause);
+        pause
     }
 
     fn publish(&self, before: Option<&Published>, published: Published) {
         self.series.keys(&published);
         self.log_changes(before, &published);
+        let mut history = self.history.lock();
+        history.saw(&published);
+        history.from_disk = false;
+        drop(history);
         let published = Arc::new(published);
         self.published.store(Some(published.clone()));
         if let Some(disk) = self.disk.clone() {
@@ -326,6 +350,35 @@ impl Provider {
         let withdrawn = before.map(|before| kids(before, &|kid| !after.has(kid))).unwrap_or_default();
         if !added.is_empty() || !withdrawn.is_empty() {
             tracing::info!(issuer = self.source.issuer, ?added, ?withdrawn, "the issuer's keys have changed");
+        }
+    }
+}
+
+/// What has been, for people who look.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The last fault, which may be mended since.
+    pub last_error: Option<(SystemTime, String)>,
+    /// When keys are asked for next.
+    pub next: Option<SystemTime>,
+    /// What is published has not been confirmed in this process.
+    pub from_disk: bool,
+    /// When each key id was seen first; those that were withdrawn stay for a while.
+    pub seen: HashMap<Box<str>, SystemTime>,
+}
+
+/// Key ids that are remembered of one issuer.
+const MOST_SEEN: usize = 200;
+
+impl History {
+    fn saw(&mut self, published: &Published) {
+        for kid in published.keys.iter().flat_map(|keys| keys.set.kids()) {
+            if !self.seen.contains_key(kid) {
+                self.seen.insert(kid.into(), SystemTime::now());
+            }
+        }
+        if self.seen.len() > MOST_SEEN {
+            self.seen.retain(|kid, _| published.has(kid));
         }
     }
 }

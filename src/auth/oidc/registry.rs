@@ -14,6 +14,7 @@ use super::grant::Granted;
 use super::metrics::{Collected, Metrics};
 use super::provider::{Provider, Source};
 use super::remote::Told;
+use crate::auth::uses::Uses;
 
 /// What the process allows.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     pub granted: Arc<Flights<Granted>>,
     pub told: Arc<Flights<Told>>,
+    /// When each issuer's keys were last used, by key id.
+    pub key_uses: Uses,
 }
 
 impl Default for Registry {
@@ -57,6 +60,7 @@ impl Registry {
             metrics: Arc::default(),
             granted: Flights::new(ENTRIES),
             told: Flights::new(ENTRIES),
+            key_uses: Uses::default(),
         }
     }
 

@@ -1,14 +1,14 @@
-//! When credentials were last used.
+//! When credentials and keys were last used.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
-use uuid::Uuid;
 
 const SHARDS: usize = 64;
-/// Credentials whose uses are kept; a configuration has fewer, and tokens that no credential stands for are not kept.
+/// Whose uses are kept; a configuration has fewer, and tokens that no credential stands for are not kept.
 const MOST: usize = 4_000_000 / SHARDS;
 
 /// The key is a keyed hash already.
@@ -27,7 +27,7 @@ impl Hasher for AsItIs {
 
 type Shard = RwLock<HashMap<u64, AtomicU32, BuildHasherDefault<AsItIs>>>;
 
-/// Last uses by a keyed hash over consumer and credential, to the minute.
+/// Last uses by a keyed hash over an owner and a name — consumer and credential, issuer and key id —, to the minute.
 #[derive(Debug)]
 pub struct Uses {
     /// Seconds since the UNIX epoch.
@@ -40,7 +40,7 @@ pub struct Uses {
 impl Default for Uses {
     fn default() -> Self {
         Self {
-            since: super::now(),
+            since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             key: RandomState::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             full: AtomicBool::new(false),
@@ -49,16 +49,16 @@ impl Default for Uses {
 }
 
 impl Uses {
-    fn place(&self, consumer: Uuid, credential: &str) -> Option<(u64, &Shard)> {
-        let key = self.key.hash_one((consumer, credential));
+    fn place(&self, owner: impl Hash, name: &str) -> Option<(u64, &Shard)> {
+        let key = self.key.hash_one((owner, name));
         let shard = usize::try_from(key >> 48).unwrap_or_default() % SHARDS;
         Some((key, self.shards.get(shard)?))
     }
 
-    /// A credential was used, at a time in seconds since the epoch. Most uses find their minute noted already.
-    pub fn touch(&self, consumer: Uuid, credential: &str, now: u64) {
+    /// It was used, at a time in seconds since the epoch. Most uses find their minute noted already.
+    pub fn touch(&self, owner: impl Hash, name: &str, now: u64) {
         let minute = u32::try_from(now / 60).unwrap_or(u32::MAX);
-        let Some((key, shard)) = self.place(consumer, credential) else { return };
+        let Some((key, shard)) = self.place(owner, name) else { return };
         {
             let uses = shard.read();
             if let Some(last) = uses.get(&key) {
@@ -75,9 +75,9 @@ impl Uses {
         shard.write().insert(key, AtomicU32::new(minute));
     }
 
-    /// When a credential was last used, in seconds since the epoch.
-    pub fn last(&self, consumer: Uuid, credential: &str) -> Option<u64> {
-        let (key, shard) = self.place(consumer, credential)?;
+    /// When it was last used, in seconds since the epoch.
+    pub fn last(&self, owner: impl Hash, name: &str) -> Option<u64> {
+        let (key, shard) = self.place(owner, name)?;
         let minute = shard.read().get(&key)?.load(Relaxed);
         Some(u64::from(minute) * 60)
     }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_last_use_is_known_to_the_minute() {
         let uses = Uses::default();
-        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (one, two) = (1, 2);
         assert_eq!(uses.last(one, "k"), None);
         uses.touch(one, "k", 6_001);
         uses.touch(one, "k", 6_119);
