@@ -353,6 +353,21 @@ mod tests {
     }
 
     #[test]
+    fn a_configured_key_that_is_none_is_named() {
+        let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        let private = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+        for (pem, code) in [
+            (certificate, HintCode::PemCertificate),
+            (private, HintCode::PemPrivateKey),
+            ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", HintCode::KeyUnusable),
+            ("nonsense", HintCode::KeyUnusable),
+        ] {
+            let fault = VerificationKey::from_pem(Algorithm::Rs256, pem).unwrap_err();
+            assert_eq!(key(&fault).code, code, "{pem}");
+        }
+    }
+
+    #[test]
     fn near_texts() {
         assert_eq!(near("https://a/", "https://a"), Some("only the slash at the end differs"));
         assert_eq!(near("http://a", "https://A/"), Some("only the scheme differs"));

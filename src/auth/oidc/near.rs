@@ -263,7 +263,7 @@ fn keys(provider: &Provider) -> Vec<(String, VerificationKey)> {
     let published = provider.published();
     let sets = published.iter().flat_map(|published| &published.keys);
     sets.flat_map(|keys| {
-        keys.set.kids().flat_map(|kid| {
+        keys.set.kids().flat_map(move |kid| {
             Algorithm::ALL.iter().filter_map(move |algorithm| match keys.set.find(Some(kid), *algorithm) {
                 Lookup::Key(key) => Some((kid.to_owned(), key.clone())),
                 _ => None,
@@ -335,5 +335,73 @@ fn words(value: &Value) -> Vec<String> {
         Value::Object(members) => members.values().flat_map(words).collect(),
         Value::Number(number) => vec![number.to_string()],
         Value::Bool(_) | Value::Null => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::oidc::Registry;
+    use crate::auth::oidc::testing::{Idp, ed_jwk, told};
+    use crate::auth::testing::{Sent, directory, get};
+    use crate::auth::{Flow, Plugin};
+
+    /// The last failed step's hint.
+    async fn hint(plugin: &Oidc, sent: &Sent) -> (Option<HintCode>, String) {
+        let directory = directory([], []);
+        let request = sent.request(&directory);
+        let (mut state, mut steps) = (State::default(), Vec::new());
+        let refused = match plugin.trace(&request, &mut state, &mut steps) {
+            Flow::Wait(decision) => decision.await.is_err(),
+            Flow::Next | Flow::Stop(_) => panic!("it waits"),
+        };
+        assert!(refused);
+        let step = steps.into_iter().rev().find(|step| step.verdict == Verdict::Failed).unwrap();
+        (step.hint.as_ref().map(|hint| hint.code), step.hint.map(|hint| hint.text).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_key_of_another_issuer_is_recognised() {
+        let (one, two) = (Idp::start().await, Idp::start().await);
+        two.publish(&[ed_jwk(&two.key, "two")]);
+        let registry = Arc::new(Registry::default());
+        let [plugin, other] = [&one, &two].map(|idp| idp.try_plugin(json!({}), &registry).unwrap().0);
+        assert_eq!(told(&plugin, &get().bearer(&one.token(json!({})))).await, "ok");
+        let good = two.token_by(&two.key, json!({ "kid": "two" }), json!({}));
+        assert_eq!(told(&other, &get().bearer(&good)).await, "ok");
+
+        let named = get().bearer(&one.token_by(&two.key, json!({ "kid": "two" }), json!({})));
+        let (code, text) = hint(&plugin, &named).await;
+        assert_eq!(code, Some(HintCode::KidOtherIssuer), "{text}");
+        assert!(text.contains(&two.issuer), "{text}");
+        let signed = get().bearer(&one.token_by(&two.key, json!({ "kid": "one" }), json!({})));
+        assert_eq!(hint(&plugin, &signed).await.0, Some(HintCode::KidOtherIssuer));
+        let (code, text) = hint(&plugin, &get().bearer(&good)).await;
+        assert_eq!(code, Some(HintCode::OtherIssuer));
+        assert!(text.ends_with("that issuer is configured for another route"), "{text}");
+
+        let report = registry.report();
+        let of = |issuer: &str| report.iter().find(|there| there["issuer"] == issuer).unwrap();
+        let key = &of(&two.issuer)["keys"][0];
+        assert_eq!((&key["kid"], &key["state"], &key["algorithm"]), (&json!("two"), &json!("active"), &json!("EdDSA")));
+        assert_eq!(of(&one.issuer)["state"], "ok");
+        assert!(of(&one.issuer)["next_refresh"].is_u64());
+    }
+
+    #[test]
+    fn words_nearly_there_or_elsewhere() {
+        let near = |claims: Value, path: &[&str], required: &str| {
+            let own = path.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            near_word(HintCode::ScopeCase, claims.as_object().unwrap(), &own, &[required.to_owned()])
+                .map(|hint| hint.text)
+                .unwrap_or_default()
+        };
+        assert!(near(json!({"scope": "Read"}), &["scope"], "read").contains("upper and lower case"));
+        assert!(near(json!({"scope": "x", "scp": ["read"]}), &["scope"], "read").starts_with("the claim `scp` has it"));
+        let nested = json!({"realm_access": {"roles": ["Admin"]}});
+        assert!(near(nested, &["realm_access", "roles"], "admin").contains("`Admin`"));
+        assert_eq!(near(json!({"scope": "x"}), &["scope"], "read"), "");
     }
 }
