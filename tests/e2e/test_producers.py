@@ -14,7 +14,7 @@ from jwcrypto import jwt as jwcrypto_jwt
 HERE = os.path.dirname(__file__)
 ALGORITHMS = [kind + bits for kind in ("HS", "RS", "PS", "ES") for bits in ("256", "384", "512")] + ["EdDSA"]
 SECRET = "a-secret-of-more-than-sixty-four-bytes-so-that-hs512-has-nothing-to-say-0123456789"
-LIBRARIES = ["PyJWT", "jwcrypto", "jose", "jsonwebtoken"]
+LIBRARIES = ["PyJWT", "jwcrypto", "jose", "jsonwebtoken", "josekit"]
 # Node's jsonwebtoken has no EdDSA.
 UNSUPPORTED = {("jsonwebtoken", "EdDSA")}
 
@@ -32,14 +32,19 @@ def mint(library, algorithm, claims, keys):
         token = jwcrypto_jwt.JWT(header={"alg": algorithm, "typ": "JWT"}, claims=claims)
         token.make_signed_token(made)
         return token.serialize()
+    if library == "josekit":
+        return printed([os.environ["E2E_JOSEKIT"]], {"algorithm": algorithm, "claims": claims, "key": key})
     node = os.environ["E2E_NODE"]
     script = os.path.join(node, "mint.mjs")
     with open(os.path.join(HERE, "producers/mint.mjs")) as source, open(script, "w") as copy:
         copy.write(source.read())
-    done = subprocess.run(
-        ["node", script, library, algorithm],
-        input=json.dumps({"claims": claims, "key": key}), capture_output=True, text=True, check=True,
-    )
+    return printed(["node", script, library, algorithm], {"claims": claims, "key": key})
+
+
+def printed(command, asked):
+    """What a program prints that is asked in JSON."""
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
+    assert done.returncode == 0, (command, done.stderr)
     return done.stdout.strip()
 
 
