@@ -2,12 +2,17 @@
 
 mod blackbox {
     mod support {
+        #[path = "../../support/answer.rs"]
+        pub mod answer;
         #[allow(dead_code, reason = "each theme looks at what it needs")]
         pub mod echo;
         pub mod gateway;
         pub mod golden;
+        #[path = "../../support/http.rs"]
         pub mod http;
         pub mod process;
+        #[path = "../../support/recorded.rs"]
+        pub mod recorded;
     }
     mod authentication;
     mod configurations;
@@ -18,6 +23,8 @@ mod blackbox {
     mod golden;
     mod oauth2;
     mod oidc;
+    mod plugins;
+    mod routing;
     mod smuggling;
     mod streams;
 }

@@ -35,7 +35,6 @@ fn a_token_is_needed_whatever_the_request_looks_like() {
         "HEAD / HTTP/1.1\r\nHost: a\r\n",
         "OPTIONS / HTTP/1.1\r\nHost: a\r\n",
         "options / HTTP/1.1\r\nHost: a\r\n",
-        "TRACE / HTTP/1.1\r\nHost: a\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: OPTIONS\r\nContent-Length: 0\r\n",

@@ -42,6 +42,18 @@ fn no_route_and_no_service_have_kongs_answers() {
     assert!(answer.body.contains("no Service found with those values"));
 }
 
+/// As nginx: `TRACE` would show a client what we add for the service.
+#[test]
+fn trace_reaches_no_service() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(one_service(echo.port));
+    let answer = http::exchange(&mut *gateway.endpoint().connect(), "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((answer.status, answer.body.lines().next()), (405, Some("Method not allowed")));
+    assert!(echo.take().is_none());
+    let control = http::exchange(&mut *gateway.endpoint().connect(), "TRACES / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(control.status, 200);
+}
+
 /// Cases R30 and R31.
 #[test]
 fn https_only_routes_say_so() {
@@ -88,6 +100,25 @@ fn a_service_that_refuses_is_502_in_the_wanted_form() {
     }
     let head = http::exchange(&mut *gateway.endpoint().connect(), "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((head.status, head.body.as_str()), (502, ""));
+}
+
+/// A service's fault is not the client's: its connection stays, unless some of its request was not read.
+#[test]
+fn a_client_keeps_its_connection_when_a_service_fails() {
+    let gateway = Gateway::start(one_service(closed_port()));
+    let mut stream = gateway.endpoint().connect();
+    for request in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let answer = http::exchange(&mut *stream, request);
+        assert_eq!((answer.status, answer.header("connection")), (502, Some("keep-alive")), "{request}");
+    }
+    let unread = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = http::exchange(&mut *stream, unread);
+    assert_eq!((answer.status, answer.header("connection")), (502, Some("close")));
 }
 
 #[test]

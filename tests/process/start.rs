@@ -35,6 +35,25 @@ fn a_setting_that_is_none_ends_it_with_a_suggestion() {
     assert!(said.contains("PORTCULLIS_PROXY_LISTEN"), "{said}");
 }
 
+/// Kong's `plugins`: what is not in the list is refused, in a file and in what the Admin API says there is.
+#[test]
+fn plugins_that_are_not_enabled_are_refused() {
+    let place = Place::new(&[("PLUGINS", "jwt")]);
+    let (code, said) = fails(&place);
+    assert_eq!(code, Some(1), "{said}");
+    let message = "plugin 'request-termination' not enabled; add it to the 'plugins' configuration property";
+    assert!(said.contains(message) && said.contains("kong.yml:15"), "{said}");
+    // Not even where unsupported plugins are left out: it may be the one that keeps requests out.
+    let place = Place::new(&[("PLUGINS", "jwt, key-auth"), ("IGNORE_UNSUPPORTED", "on")]);
+    assert!(fails(&place).1.contains(message));
+    for enabled in ["bundled", "jwt, request-termination"] {
+        let place = Place::new(&[("PLUGINS", enabled)]);
+        assert!(place.start().marker().contains("one"), "control");
+    }
+    let (code, said) = fails(&Place::new(&[("PLUGINS", "jwt, no-such")]));
+    assert!(code == Some(1) && said.contains("there is no plugin `no-such`"), "{said}");
+}
+
 #[test]
 fn a_configuration_that_cannot_be_served_ends_it_with_every_reason_and_its_line() {
     let place = Place::new(&[]);

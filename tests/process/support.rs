@@ -1,6 +1,6 @@
 //! A gateway process, a service behind it, and a client that says exactly what it sends.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::http::{self, Answer};
 
 /// How long anything may take that is expected to happen; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -221,44 +223,10 @@ pub fn try_get(from: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     Ok((answer.status, answer.body))
 }
 
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
-}
-
-/// Reads one answer with `Content-Length` or chunks, or to the end.
-pub fn read_answer<R: BufRead>(from: &mut R) -> std::io::Result<Answer> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if from.read_line(&mut head)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let lower = head.to_ascii_lowercase();
-    let field = |name: &str| lower.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let mut body = Vec::new();
-    if let Some(length) = field("content-length:") {
-        body.resize(length.parse().unwrap(), 0);
-        from.read_exact(&mut body)?;
-    } else if field("transfer-encoding:") == Some("chunked") {
-        loop {
-            let mut size = String::new();
-            from.read_line(&mut size)?;
-            let size = usize::from_str_radix(size.trim(), 16).map_err(std::io::Error::other)?;
-            let mut chunk = vec![0; size + 2];
-            from.read_exact(&mut chunk)?;
-            body.extend_from_slice(&chunk[..size]);
-            if size == 0 {
-                break;
-            }
-        }
-    } else {
-        from.read_to_end(&mut body)?;
-    }
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Ok(Answer { status, head, body: String::from_utf8_lossy(&body).into_owned() })
+/// Reads one answer, whole.
+pub fn read_answer<R: Read>(from: &mut R) -> std::io::Result<Answer> {
+    let answer = http::read_answer(from, &mut Vec::new(), false);
+    if answer.status == 0 { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
 }
 
 /// A service that answers with the head of the request; `/echo/slow/MS` after a while. Returns its address.

@@ -23,7 +23,7 @@ fn load(proxy: std::net::SocketAddr, stop: &AtomicBool, served: &AtomicU32, kept
             let answer = read_answer(&mut reader).unwrap();
             assert_eq!(answer.status, 200);
             served.fetch_add(1, Ordering::Relaxed);
-            if answer.head.to_ascii_lowercase().contains("connection: close") || stop.load(Ordering::Relaxed) {
+            if answer.header("connection") == Some("close") || stop.load(Ordering::Relaxed) {
                 break;
             }
         }

@@ -66,7 +66,7 @@ impl Echo {
             if expects {
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
             }
-            let body = http::read_body(&mut stream, &headers, &mut rest, false);
+            let body = http::read_body(&mut stream, &headers, &mut rest, false)?;
             let mut words = line.split(' ');
             let (method, uri) = (words.next()?.to_owned(), words.next()?.to_owned());
             let tail: &[u8] = if method == "HEAD" { b"" } else { b"ok\n" };

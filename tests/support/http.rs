@@ -9,6 +9,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
+pub use super::answer::Answer;
+
 /// Where to connect, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
@@ -59,22 +61,6 @@ impl Endpoint {
 pub trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
-/// An answer as it came.
-#[derive(Clone, Debug, Default)]
-pub struct Answer {
-    /// 0: the connection was closed without an answer.
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Answer {
-    /// The first value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
-    }
-}
-
 /// Sends a recorded request on a new connection. With `rebound`, its `Content-Length` is computed anew.
 pub fn send(endpoint: Endpoint, request: &Value, rebound: bool) -> Answer {
     let body = request["body"].as_str().unwrap_or("").as_bytes();
@@ -110,7 +96,7 @@ pub fn get(endpoint: Endpoint, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// Reads one answer; informational ones are skipped.
-pub fn read_answer(stream: &mut dyn Stream, rest: &mut Vec<u8>, head_only: bool) -> Answer {
+pub fn read_answer<S: Read + ?Sized>(stream: &mut S, rest: &mut Vec<u8>, head_only: bool) -> Answer {
     loop {
         let Some((line, headers)) = read_head(stream, rest) else { return Answer::default() };
         let status: u16 = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
@@ -118,7 +104,8 @@ pub fn read_answer(stream: &mut dyn Stream, rest: &mut Vec<u8>, head_only: bool)
             continue;
         }
         let empty = head_only || matches!(status, 101 | 204 | 304);
-        let body = if empty { Vec::new() } else { read_body(stream, &headers, rest, true) };
+        let body = if empty { Some(Vec::new()) } else { read_body(stream, &headers, rest, true) };
+        let Some(body) = body else { return Answer { headers, ..Answer::default() } };
         return Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() };
     }
 }
@@ -141,50 +128,47 @@ pub fn read_head<S: Read + ?Sized>(stream: &mut S, rest: &mut Vec<u8>) -> Option
     Some((line, headers))
 }
 
-/// The body that the headers announce.
+/// The body that the headers announce; `None` when it breaks off.
 pub fn read_body<S: Read + ?Sized>(
     stream: &mut S,
     headers: &[(String, String)],
     rest: &mut Vec<u8>,
     until_close: bool,
-) -> Vec<u8> {
+) -> Option<Vec<u8>> {
     let find = |name: &str| headers.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_lowercase());
     if find("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
         return read_chunks(stream, rest);
     }
     let want = find("content-length").and_then(|value| value.parse().ok()).or((!until_close).then_some(0));
-    while want.is_none_or(|want: usize| rest.len() < want) {
-        if more(stream, rest).is_none() {
-            break;
-        }
+    let Some(want) = want else {
+        while more(stream, rest).is_some() {}
+        return Some(std::mem::take(rest));
+    };
+    while rest.len() < want {
+        more(stream, rest)?;
     }
-    let end = want.unwrap_or(rest.len()).min(rest.len());
-    rest.drain(..end).collect()
+    Some(rest.drain(..want).collect())
 }
 
-fn read_chunks<S: Read + ?Sized>(stream: &mut S, rest: &mut Vec<u8>) -> Vec<u8> {
+fn read_chunks<S: Read + ?Sized>(stream: &mut S, rest: &mut Vec<u8>) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = loop {
             if let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
                 break end;
             }
-            if more(stream, rest).is_none() {
-                return body;
-            }
+            more(stream, rest)?;
         };
         let line: Vec<u8> = rest.drain(..end + 2).collect();
         let size = String::from_utf8_lossy(&line);
         let size = usize::from_str_radix(size.trim().split(';').next().unwrap_or("0"), 16).unwrap_or(0);
         while rest.len() < size + 2 {
-            if more(stream, rest).is_none() {
-                return body;
-            }
+            more(stream, rest)?;
         }
         body.extend(rest.drain(..size));
         rest.drain(..2);
         if size == 0 {
-            return body;
+            return Some(body);
         }
     }
 }
@@ -204,9 +188,9 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The gateway under test signs its own certificate.
+/// Accepts every certificate: the gateway under test signs its own. Looking at it is the test's.
 #[derive(Debug)]
-struct AnyCertificate;
+pub struct AnyCertificate;
 
 impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
