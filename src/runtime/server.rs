@@ -220,6 +220,7 @@ impl Server {
             http2
         };
         if http2 {
+            stream.speaks_http2();
             self.proxy.process_new(Box::new(stream), &self.drain).await;
             return;
         }

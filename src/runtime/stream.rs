@@ -2,8 +2,10 @@
 //!
 //! Two layers, both Pingora `IO`: [`Connection`], the socket with a write buffer (header and body of an answer leave in one
 //! packet) and the addresses that the PROXY protocol told; and over it, or over the TLS on it, [`Guarded`], which holds clients to a
-//! deadline for a whole request header — Pingora's own timeouts are for one read each and never end a client that sends a byte now
-//! and then. A header that arrives in one piece costs one search for its end and no timer.
+//! deadline for a whole request header, in HTTP/1 and HTTP/2 — Pingora's own timeouts are for one read each and never end a client
+//! that sends a byte now and then. A header that arrives in one piece costs one search for its end and no timer.
+
+mod header;
 
 use std::future::Future;
 use std::io;
@@ -23,6 +25,8 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
+
+use self::header::{EndOfHeader, HeaderBlocks};
 
 /// Enough for the header of an answer and a small body.
 const WRITE_BUFFER: usize = 4096;
@@ -213,54 +217,19 @@ impl Phase {
     pub fn next_request(&self) {
         self.phase.store(WAITING, Relaxed);
     }
-
-    /// No deadline from now on: HTTP/2 has its own.
-    pub fn release(&self) {
-        self.phase.store(UNGUARDED, Relaxed);
-    }
 }
 
-/// The last bytes of a header, over the boundaries of reads: how much of `\n\r\n` or `\n\n` has been seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct EndOfHeader {
-    /// Whether anything but empty lines has come: those before a request line are skipped (RFC 9112 section 2.2).
-    begun: bool,
-    newline: bool,
-    then_return: bool,
+/// What has been seen of a header, by the protocol it comes in.
+#[derive(Debug)]
+enum Seen {
+    Http1(EndOfHeader),
+    /// Headers may come at any time, so the connection is looked at for as long as it lasts.
+    Http2(HeaderBlocks),
 }
 
-impl EndOfHeader {
-    /// Whether the header ends within these bytes.
-    fn found(&mut self, bytes: &[u8]) -> bool {
-        // What a read begins with may end what the one before began.
-        let mut rest = bytes;
-        if !self.begun {
-            let Some(begin) = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else { return false };
-            self.begun = true;
-            rest = rest.get(begin..).unwrap_or_default();
-        }
-        while self.newline {
-            let Some((first, after)) = rest.split_first() else { return false };
-            match first {
-                b'\n' => return true,
-                b'\r' if !self.then_return => self.then_return = true,
-                _ => (self.newline, self.then_return) = (false, false),
-            }
-            rest = after;
-        }
-        // A header of several lines: look at its end first, where it ends when it came in one piece.
-        if rest.ends_with(b"\n\r\n") || rest.ends_with(b"\n\n") {
-            return true;
-        }
-        for place in memchr::memchr_iter(b'\n', rest) {
-            match rest.get(place + 1..) {
-                Some([b'\n', ..] | [b'\r', b'\n', ..]) => return true,
-                Some([]) => (self.newline, self.then_return) = (true, false),
-                Some([b'\r']) => (self.newline, self.then_return) = (true, true),
-                _ => {}
-            }
-        }
-        false
+impl Seen {
+    fn nothing() -> Self {
+        Self::Http1(EndOfHeader::default())
     }
 }
 
@@ -271,7 +240,7 @@ pub struct Guarded<S> {
     phase: Arc<Phase>,
     /// Bytes that were read to tell HTTP/2 from HTTP/1.1, to be read again.
     peeked: Vec<u8>,
-    seen: EndOfHeader,
+    seen: Seen,
     timer: Option<Pin<Box<Sleep>>>,
     deadline: Option<Instant>,
 }
@@ -282,7 +251,7 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nC
 impl<S: IO> Guarded<S> {
     pub fn new(stream: S, phase: Arc<Phase>) -> Self {
         let deadline = Some(Instant::now() + phase.limit);
-        Self { stream, phase, peeked: Vec::new(), seen: EndOfHeader::default(), timer: None, deadline }
+        Self { stream, phase, peeked: Vec::new(), seen: Seen::nothing(), timer: None, deadline }
     }
 
     /// Reads ahead as long as what comes is `preface`, and tells whether all of it came. Nothing is lost: it is read again.
@@ -308,8 +277,16 @@ impl<S: IO> Guarded<S> {
             }
         };
         self.peeked = got;
-        self.seen = EndOfHeader::default();
+        self.seen = Seen::nothing();
         result
+    }
+
+    /// From its preface on, this connection is one of HTTP/2.
+    pub fn speaks_http2(&mut self) {
+        self.seen = Seen::Http2(HeaderBlocks::new());
+        self.phase.phase.store(HEADER, Relaxed);
+        self.timer = None;
+        self.deadline = Some(Instant::now() + self.phase.limit);
     }
 
     /// Looks at what was read: notes where a header begins and where it ends.
@@ -320,14 +297,24 @@ impl<S: IO> Guarded<S> {
         if self.phase.phase.load(Relaxed) == WAITING {
             self.phase.phase.store(HEADER, Relaxed);
             self.deadline = None;
-            self.seen = EndOfHeader::default();
+            self.seen = Seen::nothing();
         }
-        if self.seen.found(bytes) {
-            self.phase.phase.store(UNGUARDED, Relaxed);
+        let (ended, under_way) = match &mut self.seen {
+            Seen::Http1(seen) => {
+                let ended = seen.found(bytes);
+                if ended {
+                    self.phase.phase.store(UNGUARDED, Relaxed);
+                    *seen = EndOfHeader::default();
+                }
+                (ended, !ended)
+            }
+            Seen::Http2(blocks) => (blocks.take(bytes), blocks.under_way()),
+        };
+        if ended {
             self.timer = None;
             self.deadline = None;
-            self.seen = EndOfHeader::default();
-        } else if self.deadline.is_none() {
+        }
+        if under_way && self.deadline.is_none() {
             self.deadline = Some(Instant::now() + self.phase.limit);
         }
     }
@@ -354,9 +341,11 @@ impl<S: IO> AsyncRead for Guarded<S> {
                 Poll::Pending if this.phase.phase.load(Relaxed) == HEADER => {
                     ready!(this.poll_deadline(cx));
                     (this.phase.exceeded)(&this.phase.metrics);
-                    // As far as it goes without waiting.
-                    let _ = Pin::new(&mut this.stream).poll_write(cx, TOO_SLOW).is_ready()
-                        && Pin::new(&mut this.stream).poll_flush(cx).is_ready();
+                    if matches!(this.seen, Seen::Http1(_)) {
+                        // As far as it goes without waiting.
+                        let _ = Pin::new(&mut this.stream).poll_write(cx, TOO_SLOW).is_ready()
+                            && Pin::new(&mut this.stream).poll_flush(cx).is_ready();
+                    }
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Pending => return Poll::Pending,

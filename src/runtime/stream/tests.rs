@@ -101,3 +101,67 @@ async fn a_preface_is_told_from_a_request_and_nothing_is_lost() {
         assert_eq!(all, sent);
     }
 }
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+}
+
+#[test]
+fn header_blocks_are_told_from_other_frames_however_they_are_cut() {
+    let (headers, continuation, data, settings) = (1, 9, 0, 4);
+    for (frames, under_way) in [
+        (vec![], false),
+        (vec![frame(settings, 0, &[])], false),
+        (vec![frame(settings, 0, &[0; 6]), frame(headers, 4, b"block")], false),
+        (vec![frame(headers, 4, b"")], false),
+        (vec![frame(headers, 0, b"block")], true),
+        (vec![frame(headers, 0, b""), frame(continuation, 0, b"more")], true),
+        (vec![frame(headers, 0, b"block"), frame(continuation, 4, b"end")], false),
+        (vec![frame(headers, 4, b"block"), frame(data, 0, &[b'x'; 300])], false),
+        (vec![frame(headers, 4, b"block"), frame(data, 4, b"x")[..9].to_vec()], false),
+        (vec![frame(headers, 4, b"block")[..12].to_vec()], true),
+        (vec![frame(data, 0, b"x")[..4].to_vec()], true),
+    ] {
+        let all = [&[0; 24][..], &frames.concat()].concat();
+        for step in [1, 7, 9, 33, all.len()] {
+            let mut blocks = HeaderBlocks::new();
+            assert!(blocks.under_way(), "the preface");
+            all.chunks(step).for_each(|part| drop(blocks.take(part)));
+            assert_eq!(blocks.under_way(), under_way, "{frames:?} by {step}");
+        }
+    }
+    let mut blocks = HeaderBlocks::new();
+    assert!(blocks.take(&[&[0; 24][..], &frame(headers, 0, b"one")].concat()), "the preface ended");
+    assert!(!blocks.take(&frame(continuation, 0, b"more")));
+    let end_and_next = [frame(continuation, 4, b"end"), frame(headers, 0, b"two")].concat();
+    assert!(blocks.take(&end_and_next) && blocks.under_way(), "one ended, another has a deadline of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn http2_header_blocks_are_held_to_the_deadline_and_nothing_else_is() {
+    let (mut client, mut server, _phase, metrics) = guarded();
+    server.speaks_http2();
+    let mut buf = [0; 512];
+    client.write_all(&[&[0; 24][..], &frame(1, 4, b"block")].concat()).await.unwrap();
+    assert!(server.read(&mut buf).await.unwrap() > 0);
+    assert!(tokio::time::timeout(Duration::from_secs(60), server.read(&mut buf)).await.is_err(), "idle is not slow");
+    // A body may take its time, other limits are for that.
+    client.write_all(&frame(0, 0, b"body")[..10]).await.unwrap();
+    assert!(server.read(&mut buf).await.unwrap() > 0);
+    assert!(tokio::time::timeout(Duration::from_secs(60), server.read(&mut buf)).await.is_err());
+    client.write_all(&[&b"ody"[..], &frame(1, 0, b"block")].concat()).await.unwrap();
+    assert!(server.read(&mut buf).await.unwrap() > 0);
+    let start = Instant::now();
+    let endless = tokio::spawn(async move {
+        while client.write_all(&frame(9, 0, b"x")).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    while server.read(&mut buf).await.is_ok() {}
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(metrics.shed_count(Shed::HeaderTimeout), 1);
+    drop(server);
+    endless.await.unwrap();
+}
