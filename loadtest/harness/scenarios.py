@@ -11,7 +11,7 @@ from .material import ALGORITHMS
 from .processes import get
 from .proxies import Gateway
 
-# Good traffic beside garbage may be this much slower (p99) than alone.
+# Good traffic beside garbage may be this much slower (p99) than beside as much more good traffic.
 ATTACK_FACTOR = 1.5
 # Below this p99 (ms) a ratio of two is the machine's noise: it passes.
 ATTACK_FLOOR = 2.0
@@ -142,13 +142,14 @@ def attack(bench):
         result = bench.k6("attack", gateway)
     p99 = {
         kind: [tools.duration(result, f"{{scenario:{kind}{turn}}}").get("p(99)", 0.0) for turn in range(3)]
-        for kind in ("alone", "attacked")
+        for kind in ("alone", "beside_good", "beside_garbage")
     }
     # A turn without a finished request has no p99; its checks have failed by then.
-    alone, attacked = (min(filter(None, p99[kind]), default=0.0) for kind in ("alone", "attacked"))
-    near = 0 < attacked <= max(alone * ATTACK_FACTOR, ATTACK_FLOOR)
+    alone, good, garbage = (min(filter(None, values), default=0.0) for values in p99.values())
+    near = 0 < garbage <= max(good * ATTACK_FACTOR, ATTACK_FLOOR)
     facts = [
-        f"good traffic's p99: alone {alone:.2f} ms, beside garbage {attacked:.2f} ms ({attacked / max(alone, 1e-9):.2f}×; best of three turns each)"
+        f"good traffic's p99: beside garbage {garbage:.2f} ms, beside as much more good traffic {good:.2f} ms"
+        f" ({garbage / max(good, 1e-9):.2f}×), alone {alone:.2f} ms; best of three turns each"
     ]
     return {"passed": result["passed"] and near, "facts": facts + result["broken"], "numbers": {"p99_milliseconds": p99}}
 
