@@ -109,8 +109,9 @@ fn compiled<P: auth::Plugin + 'static>(
     Ok(Arc::new(plugin?))
 }
 
-/// The plugin of a name.
+/// The plugin of a name, if it is enabled.
 pub fn find(name: &str) -> Option<&'static Registered> {
+    tables::plugin_table(name)?;
     PLUGINS.iter().find(|plugin| plugin.name == name)
 }
 

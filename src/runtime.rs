@@ -66,6 +66,9 @@ pub fn run(settings: Settings, start: Start) -> ExitCode {
 }
 
 fn serve(settings: Settings, start: Start) -> Result<(), process::Failure> {
+    if let Some(names) = &settings.plugins.0 {
+        crate::plugins::tables::enable_only(names.clone());
+    }
     let log = Log::start(&settings.proxy_error_log, settings.log_level, settings.log_format)
         .map_err(|error| vec![format!("the log cannot be opened: {error}")])?;
     let worker_threads = settings.worker_threads.or_else(cores).max(1);

@@ -47,6 +47,7 @@ pub use self::{
     dns::{Resolve, SystemResolver},
     hash::{Captures, HashInput},
     health::Health,
+    peer::ClientCertificate,
     registry::{AddressHealth, Registry, TargetHealth, UpstreamHealth, Upstreams},
 };
 
@@ -65,6 +66,21 @@ pub struct Options {
     pub dns_retry: Duration,
     /// How long the last good answer is used while the name does not resolve.
     pub dns_stale: Duration,
+    /// Which addresses of a name are used.
+    pub dns_order: Families,
+}
+
+/// Which addresses of a name are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 addresses, or where there are none the IPv6 ones: Kong asks for A before AAAA, and a service that is named
+    /// `localhost` listens on one family only more often than on both.
+    #[default]
+    Ipv4First,
+    /// IPv6 addresses, or where there are none the IPv4 ones.
+    Ipv6First,
+    Ipv4,
+    Ipv6,
 }
 
 impl Default for Options {
@@ -76,6 +92,7 @@ impl Default for Options {
             dns_interval: Duration::from_secs(10),
             dns_retry: Duration::from_secs(1),
             dns_stale: Duration::from_secs(3600),
+            dns_order: Families::default(),
         }
     }
 }

@@ -11,12 +11,16 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
+use super::sources;
+
 /// One value of an argument.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Argument {
     /// Given once, as text.
     Text(String),
-    /// Given several times, or as another JSON type than a string.
+    /// A number or truth value of JSON: there, but no text.
+    Scalar,
+    /// Given several times, or as an object or array of JSON.
     Other,
 }
 
@@ -24,7 +28,7 @@ impl Argument {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Other => None,
+            Self::Scalar | Self::Other => None,
         }
     }
 }
@@ -63,7 +67,8 @@ impl Arguments {
         let argument = |value: &Value| match value {
             Value::String(text) => Some(Argument::Text(text.clone())),
             Value::Null => None,
-            _ => Some(Argument::Other),
+            Value::Bool(_) | Value::Number(_) => Some(Argument::Scalar),
+            Value::Array(_) | Value::Object(_) => Some(Argument::Other),
         };
         Self { pairs: object.iter().filter_map(|(name, value)| Some((name.clone(), argument(value)?))).collect() }
     }
@@ -106,19 +111,15 @@ impl Arguments {
 
 /// Names and values of a form or query, decoded; a name without `=` has an empty value.
 pub fn form_pairs(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (form_decode(name), form_decode(value))
-    })
+    sources::all_arguments(text).map(|(name, value)| (lossy(name), value.map_or(Cow::Borrowed(""), lossy)))
 }
 
-/// Percent-decoding with `+` for a space; what is not UTF-8 is replaced.
-fn form_decode(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(text);
+/// What is not UTF-8 is replaced.
+fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match bytes {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     }
-    let spaced = text.replace('+', " ");
-    Cow::Owned(percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
 /// A query or form without the arguments of some names; the rest stays byte for byte.
@@ -126,8 +127,8 @@ pub fn without_arguments(text: &str, names: &[&str]) -> String {
     let kept: Vec<&str> = text
         .split('&')
         .filter(|pair| {
-            let name = form_decode(pair.split_once('=').map_or(*pair, |(name, _)| name));
-            !names.contains(&&*name)
+            let name = sources::decode(pair.split_once('=').map_or(*pair, |(name, _)| name));
+            !names.iter().any(|hidden| hidden.as_bytes() == &*name)
         })
         .collect();
     kept.join("&")
@@ -176,9 +177,12 @@ mod tests {
 
     #[test]
     fn bodies_by_content_type() {
-        let json =
-            Arguments::from_body(&headers("application/json; charset=utf-8"), &r#"{"a":"1","b":2,"c":null}"#.into());
-        assert_eq!((json.text("a"), json.get("b"), json.get("c")), (Some("1"), Some(&Argument::Other), None));
+        let json = Arguments::from_body(
+            &headers("application/json; charset=utf-8"),
+            &r#"{"a":"1","b":2,"c":null,"d":["1"]}"#.into(),
+        );
+        assert_eq!((json.text("a"), json.get("b"), json.get("c")), (Some("1"), Some(&Argument::Scalar), None));
+        assert_eq!(json.get("d"), Some(&Argument::Other));
         assert_eq!(Arguments::from_body(&headers("application/json"), &"{".into()), Arguments::default());
         assert_eq!(Arguments::from_body(&headers("text/plain"), &"a=1".into()), Arguments::default());
         let body = "--X\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\none\r\n--X\r\nContent-Disposition: form-data; \

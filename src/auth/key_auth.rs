@@ -230,7 +230,7 @@ impl KeyAuth {
         match body.and_then(|body| body.get(&name.text)) {
             Some(Argument::Text(key)) => Found::Key(key.clone()),
             Some(Argument::Other) => Found::Several,
-            None => Found::None,
+            Some(Argument::Scalar) | None => Found::None,
         }
     }
 

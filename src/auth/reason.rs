@@ -119,6 +119,8 @@ reasons! {
     NoService = "no_service",
     /// The request is malformed or ambiguous, so that it cannot be routed safely.
     BadRequest = "bad_request",
+    /// A method that no service is sent: `TRACE`.
+    MethodNotAllowed = "method_not_allowed",
     /// Too many header fields, or too many bytes of them.
     HeadersTooLarge = "headers_too_large",
     /// The request target is too long.

@@ -20,6 +20,11 @@ pub fn arguments(query: &str) -> impl Iterator<Item = Argument<'_>> {
     query.split('&').take(LIMIT).filter_map(argument)
 }
 
+/// All arguments of a query or form, for who does more than look for a credential.
+pub(super) fn all_arguments(text: &str) -> impl Iterator<Item = Argument<'_>> {
+    text.split('&').filter_map(argument)
+}
+
 fn argument(piece: &str) -> Option<Argument<'_>> {
     let (name, value) = match piece.split_once('=') {
         Some((name, value)) => (name, Some(decode(value))),
@@ -29,7 +34,7 @@ fn argument(piece: &str) -> Option<Argument<'_>> {
 }
 
 /// Percent-decodes an argument; `+` is a space. Broken escapes stay as they are.
-fn decode(text: &str) -> Cow<'_, [u8]> {
+pub(super) fn decode(text: &str) -> Cow<'_, [u8]> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Cow::Borrowed(text.as_bytes());
     }

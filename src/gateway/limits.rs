@@ -3,7 +3,7 @@
 //! Pingora has refused the worst by now (two lengths, folded lines, `Transfer-Encoding` in HTTP/1.0); what it lets pass and a
 //! service might read differently is refused here.
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, Method, Version, header};
 use memchr::memmem;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::ServerSession;
@@ -52,12 +52,16 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 fn framing(header: &RequestHeader) -> Result<(), Reason> {
     let headers = &header.headers;
+    // As nginx: the answer would show the client what we added for the service, who it is and where it comes from.
+    if header.method == Method::TRACE {
+        return Err(Reason::MethodNotAllowed);
+    }
     // RFC 9112 section 3.2; HTTP/2 has `:authority`, which Pingora insists on.
     if header.version == Version::HTTP_11 && !headers.contains_key(header::HOST) {
         return Err(Reason::BadRequest);
     }
     if let Some(host) = headers.get(header::HOST)
-        && !host.as_bytes().iter().all(|byte| is_of_host(*byte))
+        && (host.is_empty() || !host.as_bytes().iter().all(|byte| is_of_host(*byte)))
     {
         return Err(Reason::BadRequest);
     }
@@ -112,7 +116,8 @@ mod tests {
         assert_eq!(h11(&[("host", "a"), ("transfer-encoding", "Chunked")]), Ok(()));
         assert_eq!(h11(&[("content-length", "3")]), Err(Reason::BadRequest));
         for bad in [
-            &[("host", "a b")][..],
+            &[("host", "")][..],
+            &[("host", "a b")],
             &[("host", "a/b")],
             &[("host", "a, b")],
             &[("host", "a"), ("content-length", "3, 3")],
@@ -125,6 +130,9 @@ mod tests {
             assert_eq!(h11(bad), Err(Reason::BadRequest), "{bad:?}");
         }
         assert_eq!(framing(&request(Version::HTTP_10, &[])), Ok(()));
+        let mut trace = request(Version::HTTP_11, &[("host", "a")]);
+        trace.set_method(Method::TRACE);
+        assert_eq!(framing(&trace), Err(Reason::MethodNotAllowed));
     }
 
     #[test]

@@ -24,6 +24,7 @@ const JSON: &str = "application/json; charset=utf-8";
 pub(super) fn generated(reason: Reason) -> Box<Rejection> {
     let status = match reason {
         Reason::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         Reason::ServiceError => StatusCode::BAD_GATEWAY,

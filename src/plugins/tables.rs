@@ -9,7 +9,7 @@ mod oauth2;
 mod openid_connect;
 mod request_termination;
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use crate::schema::typedefs::protocols_http;
 use crate::schema::{Cross, Def, Field, Table, foreign};
@@ -18,13 +18,31 @@ static TABLES: LazyLock<[Table; 5]> = LazyLock::new(|| {
     [jwt::table(), key_auth::table(), oauth2::table(), openid_connect::table(), request_termination::table()]
 });
 
-/// The table of a plugin.
-pub fn plugin_table(name: &str) -> Option<&'static Table> {
-    TABLES.iter().find(|table| table.name == name)
+/// The plugins that this process takes (`plugins`); all of them until it is told.
+static ENABLED: OnceLock<Vec<&'static str>> = OnceLock::new();
+
+/// Takes no other plugins than these from now on. Once, before any configuration is read.
+pub fn enable_only(names: Vec<&'static str>) {
+    // A second time would contradict what was read by then.
+    let _ = ENABLED.set(names);
 }
 
-/// The names of all plugins that have a table, sorted.
+fn is_enabled(table: &Table) -> bool {
+    ENABLED.get().is_none_or(|enabled| enabled.contains(&table.name))
+}
+
+/// The table of a plugin that is enabled.
+pub fn plugin_table(name: &str) -> Option<&'static Table> {
+    TABLES.iter().find(|table| table.name == name && is_enabled(table))
+}
+
+/// The names of all plugins that are enabled, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().filter(|table| is_enabled(table)).map(|table| table.name)
+}
+
+/// The names of all plugins there are, enabled or not.
+pub fn bundled() -> impl Iterator<Item = &'static str> {
     TABLES.iter().map(|table| table.name)
 }
 

@@ -83,7 +83,14 @@ fn oidc_options(settings: &Settings) -> oidc::Options {
 }
 
 pub fn upstream_options(settings: &Settings) -> upstream::Options {
-    upstream::Options { idle_timeout: Some(settings.upstream_keepalive_idle_timeout), ..upstream::Options::default() }
+    upstream::Options {
+        idle_timeout: Some(settings.upstream_keepalive_idle_timeout),
+        dns_interval: settings.dns_valid_ttl,
+        dns_retry: settings.dns_error_ttl,
+        dns_stale: settings.dns_stale_ttl,
+        dns_order: settings.dns_order.0,
+        ..upstream::Options::default()
+    }
 }
 
 /// What of the settings the gateway works by.

@@ -1,5 +1,7 @@
 //! The life of the serving process, from its sockets to its last request.
 
+mod listening;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,21 +12,21 @@ use pingora_core::services::background::BackgroundService;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+use self::listening::bind;
 use super::configuration::{Loader, Outcome};
 use super::host::{prepare_prefix, raise_file_limit, read_pid, write_pid};
-use super::listen::{Address, Listen};
+use super::listen::Address;
 use super::options::{access_log_options, admin_options, gate, gateway_options, proxy, registries, upstream_options};
-use super::server::{Deadlines, Endpoint, Server};
+use super::server::{Deadlines, Server};
 use super::settings::Settings;
 use super::signals::{Order, Signals};
-use super::sockets::{Bound, Inherited, Listener, Role, open};
-use super::status::{self, Status};
+use super::sockets::{Bound, Inherited};
+use super::status::Status;
 use super::tls::{self, Resolver};
 use super::tokens::Tokens;
 use super::upgrade::{self, Predecessor, Refused, Successor};
 use super::{Start, notify};
 use crate::admin;
-use crate::console;
 use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
@@ -157,31 +159,6 @@ fn cannot_be_used(error: &store::Error) -> Failure {
     vec![format!("the database cannot be used: {error}")]
 }
 
-/// Opens every socket of the settings.
-fn bind(settings: &Settings, workers: usize, inherited: &mut Inherited) -> Result<Vec<Bound>, Failure> {
-    let roles = [
-        (Role::Proxy, &settings.proxy_listen),
-        (Role::Admin, &settings.admin_listen),
-        (Role::Console, &settings.admin_gui_listen),
-        (Role::Status, &settings.status_listen),
-    ];
-    let (mut bound, mut faults) = (Vec::new(), Vec::new());
-    for (role, listens) in roles {
-        for (index, listen) in listens.iter().enumerate() {
-            let nth = listens.iter().take(index).filter(|before| before.address == listen.address).count();
-            match open(role, listen, nth, if role == Role::Proxy { workers } else { 1 }, inherited) {
-                Ok(sockets) => bound.push(sockets),
-                Err(fault) if role == Role::Console && settings.is_console_at_default() => {
-                    // What only some people want must not keep the gateway from its work.
-                    tracing::warn!("there is no console: {fault}");
-                }
-                Err(fault) => faults.push(fault),
-            }
-        }
-    }
-    if faults.is_empty() { Ok(bound) } else { Err(faults) }
-}
-
 impl Process {
     fn new(
         settings: Settings,
@@ -204,6 +181,7 @@ impl Process {
             )),
             metrics: metrics.clone(),
         };
+        resources.upstreams.show_to_services(tls::client_certificate(&settings).map_err(|fault| vec![fault])?);
         // Fails only for names that are registered already.
         let _ = metrics.registry().register(Box::new(resources.registries.oidc.collector()));
         let _ = metrics.registry().register(Box::new(resources.registries.oauth2.collector()));
@@ -374,77 +352,6 @@ impl Process {
         })
     }
 
-    /// Starts to serve on the sockets of one listen item.
-    fn listen(
-        &self,
-        bound: Bound,
-        workers: &Handle,
-        admin: &axum::Router,
-        stopping: &watch::Receiver<bool>,
-    ) -> Result<(), Failure> {
-        let Bound { role, listen, listeners, local, .. } = bound;
-        tracing::info!("{} listens on {}", role.name(), Listen { address: local, ..listen.clone() });
-        let fault =
-            |error: &dyn std::fmt::Display| vec![format!("{} ({}_listen): {error}", listen.address, role.name())];
-        let tls = match listen.ssl {
-            true => {
-                let protocols = self.settings.ssl_protocols;
-                Some(
-                    tls::server_config(protocols, self.resolver.clone(), listen.http2)
-                        .map_err(|error| fault(&error))?,
-                )
-            }
-            false => None,
-        };
-        match role {
-            Role::Proxy => {
-                let tls = match tls {
-                    Some(config) => {
-                        Some(Arc::new(tls::acceptor(config, self.resolver.clone()).map_err(|error| fault(&error))?))
-                    }
-                    None => None,
-                };
-                let endpoint = Arc::new(Endpoint { listen, tls });
-                for listener in listeners {
-                    let (server, endpoint, shared) = (self.server.clone(), endpoint.clone(), self.shared.subscribe());
-                    workers.spawn(async move {
-                        let address = endpoint.listen.address.clone();
-                        if let Err(error) = server.accept(listener, endpoint, shared).await {
-                            tracing::error!(%error, "{address} cannot be served");
-                        }
-                    });
-                }
-            }
-            Role::Status | Role::Admin | Role::Console => {
-                let router = match role {
-                    Role::Admin => admin.clone(),
-                    Role::Console => console::router(admin_options(&self.settings), admin.clone()),
-                    _ => status::router(self.status.clone()),
-                };
-                let opened: Vec<admin::Listener> = listeners
-                    .into_iter()
-                    .map(|listener| admin_listener(listener, tls.clone()))
-                    .collect::<std::io::Result<_>>()
-                    .map_err(|error| fault(&error))?;
-                if role != Role::Status
-                    && self.settings.admin_token.is_none()
-                    && !opened.iter().all(admin::Listener::is_local)
-                {
-                    let message =
-                        "would let everybody who reaches it change everything: set admin_token, or listen on 127.0.0.1";
-                    return Err(fault(&message));
-                }
-                let stopping = stopping.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = admin::serve(opened, router, stopping).await {
-                        tracing::error!(%error, "the {} listener ended", role.name());
-                    }
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Reloads until the process ends, one after the other; what is asked for meanwhile is one more.
     async fn reload_when_told(self: Arc<Self>) {
         loop {
@@ -471,6 +378,10 @@ impl Process {
                     tracing::error!("reload: the default certificates stay as they were: {fault}");
                 }
             }
+        }
+        match tls::client_certificate(&self.settings) {
+            Ok(certificate) => self.resources.upstreams.show_to_services(certificate),
+            Err(fault) => tracing::error!("reload: the certificate for services stays as it was: {fault}"),
         }
         if self.feed.is_some() || !self.loader.has_source() {
             tracing::info!("reload: there are no declarative files to read; the configuration stays as it is");
@@ -615,20 +526,6 @@ async fn sample(metrics: Arc<Metrics>, mut stop: watch::Receiver<bool>) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         metrics.sample(now.as_secs());
     }
-}
-
-fn admin_listener(listener: Listener, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<admin::Listener> {
-    Ok(match (listener, tls) {
-        (Listener::Tcp(listener), tls) => {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            match tls {
-                Some(config) => admin::Listener::Tls(listener, config),
-                None => admin::Listener::Tcp(listener),
-            }
-        }
-        (Listener::Unix(listener), None) => admin::Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
-        (Listener::Unix(_), Some(_)) => return Err(std::io::Error::other("ssl is for ports, not for unix sockets")),
-    })
 }
 
 /// Says what came of loading a configuration.

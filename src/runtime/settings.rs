@@ -11,7 +11,9 @@ mod value;
 use std::path::{Path, PathBuf};
 
 pub use self::table::Settings;
-pub use self::value::{Auto, Database, Secret, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
+pub use self::value::{
+    Auto, Database, DnsOrder, Plugins, Secret, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value,
+};
 use crate::diagnostic::Diagnostic;
 
 /// What the table says about one setting.
@@ -38,6 +40,20 @@ const VARIABLE_PREFIX: &str = "PORTCULLIS_";
 const OTHER_VARIABLES: [&str; 2] = ["PORTCULLIS_COMMIT", "PORTCULLIS_BIN"];
 /// And those of the tests.
 const TEST_VARIABLES: &str = "PORTCULLIS_TEST_";
+
+/// Settings of Kong's that Portcullis has none of, by how their names begin, and what to do instead.
+const KONGS: [(&str, &str); 10] = [
+    ("dns_resolver", "names are resolved as by any other program here: /etc/resolv.conf and /etc/hosts"),
+    ("dns_hostsfile", "names are resolved as by any other program here: /etc/resolv.conf and /etc/hosts"),
+    ("dns_no_sync", "a name is resolved once at a time and never by a request: there is nothing to switch"),
+    ("dns_cache_size", "every name in use is kept: there is nothing to size"),
+    ("dns_not_found_ttl", "dns_error_ttl holds for it"),
+    ("resolver_", "see dns_order, dns_valid_ttl, dns_error_ttl and dns_stale_ttl"),
+    ("router_flavor", "the router is Kong's traditional_compatible"),
+    ("nginx_", "nginx is not underneath: docs/settings.md has the limits and times"),
+    ("pg_", "write `database: postgres://USER:PASSWORD@HOST/NAME`"),
+    ("cluster_", "gateways that share a database need no cluster settings"),
+];
 
 /// Where the settings file is looked for when none is named.
 const PLACES: [&str; 2] = ["conf/portcullis.yaml", "/etc/portcullis/portcullis.yaml"];
@@ -107,6 +123,12 @@ impl Settings {
         }
         if self.client_ssl_cert.is_some() != self.client_ssl_cert_key.is_some() {
             fault("client_ssl_cert_key", "client_ssl_cert and client_ssl_cert_key go together");
+        }
+        if self.client_ssl && self.client_ssl_cert.is_none() {
+            fault("client_ssl", "client_ssl needs client_ssl_cert and client_ssl_cert_key");
+        }
+        if !self.client_ssl && self.client_ssl_cert.is_some() {
+            fault("client_ssl_cert", "client_ssl_cert has no effect while client_ssl is off; set `client_ssl: on`");
         }
         if !self.declarative_config.is_empty() && self.declarative_config_string.is_some() {
             fault("declarative_config_string", "declarative_config and declarative_config_string exclude each other");
@@ -186,6 +208,9 @@ fn unknown(name: &str, shown: &str) -> Diagnostic {
         .min()
         .filter(|(distance, known)| *distance <= 2.max(known.len() / 3));
     let fault = Diagnostic::error("unknown-setting", name, format!("there is no setting `{shown}`"));
+    if let Some((_, instead)) = KONGS.iter().find(|(known, _)| name.starts_with(known)) {
+        return fault.help(*instead);
+    }
     match nearest {
         Some((_, known)) if shown.starts_with(VARIABLE_PREFIX) => {
             fault.help(format!("did you mean {VARIABLE_PREFIX}{}?", known.to_ascii_uppercase()))

@@ -15,6 +15,7 @@ use super::settings::{Settings, SslProtocols};
 use crate::gateway::Handshake;
 use crate::snapshot::Published;
 use crate::tls::{Alternatives, certified_key, choose, self_signed};
+use crate::upstream::ClientCertificate;
 
 /// Picks the certificate of a handshake.
 pub struct Resolver {
@@ -75,6 +76,23 @@ pub fn default_certificates(settings: &Settings) -> Result<Alternatives, Vec<Str
         }
     }
     if faults.is_empty() { Ok(keys.into()) } else { Err(faults) }
+}
+
+/// Reads `client_ssl_cert` and `client_ssl_cert_key`; `None` while `client_ssl` is off.
+///
+/// # Errors
+/// A message that names the files.
+pub fn client_certificate(settings: &Settings) -> Result<Option<ClientCertificate>, String> {
+    let (true, Some(cert), Some(key)) = (settings.client_ssl, &settings.client_ssl_cert, &settings.client_ssl_cert_key)
+    else {
+        return Ok(None);
+    };
+    let read = |path: &std::path::Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+    };
+    let made = ClientCertificate::new(&read(cert)?, &read(key)?);
+    made.map(Some)
+        .map_err(|reason| format!("{} with {} cannot be shown to services: {reason}", cert.display(), key.display()))
 }
 
 /// Puts the server name of a handshake where the gateway finds it.

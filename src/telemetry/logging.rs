@@ -39,18 +39,27 @@ impl Level {
         Self::ALL.iter().find(|(_, known)| *known == name).map(|(level, _)| *level)
     }
 
-    /// Own messages by the level, other crates' one level stricter: at `notice` Pingora's chatter about every connection a client
-    /// drops is left out. `notice` is `info` here: there is no level between `info` and `warn`.
+    /// Own messages by the level, other crates' one level stricter. Those that handle requests are silent at every level: where
+    /// one is malformed their lines quote it, and with it whatever token it holds. `notice` is `info` here: there is no level
+    /// between `info` and `warn`.
     fn filter(self) -> EnvFilter {
-        EnvFilter::new(match self {
+        let mut text = match self {
             Self::Debug => "info,portcullis=debug",
-            Self::Info => "info,portcullis=info,pingora_core=warn,pingora_proxy=warn",
-            Self::Notice => "warn,portcullis=info,pingora_core=off,pingora_proxy=off,h2=off",
-            Self::Warn => "warn,pingora_core=off,pingora_proxy=off,h2=off",
-            Self::Error | Self::Crit => "error,pingora_core=off,pingora_proxy=off,h2=off",
-        })
+            Self::Info | Self::Notice => "warn,portcullis=info",
+            Self::Warn => "warn",
+            Self::Error | Self::Crit => "error",
+        }
+        .to_owned();
+        for target in QUOTING {
+            text.push_str(&format!(",{target}=off"));
+        }
+        EnvFilter::new(text)
     }
 }
+
+/// Crates whose log lines may quote requests and responses.
+const QUOTING: [&str; 9] =
+    ["pingora", "pingora_core", "pingora_proxy", "pingora_http", "h2", "hyper", "hyper_util", "reqwest", "httparse"];
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

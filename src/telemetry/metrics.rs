@@ -91,8 +91,6 @@ causes! {
     HandshakeTimeout = "tls_handshake_timeout",
     /// A request header took longer than `client_header_timeout`.
     HeaderTimeout = "header_timeout",
-    /// A request body came slower than the minimum rate.
-    BodyRate = "body_rate",
 }
 
 /// How a connection ended, for [`Connections`].

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::Options;
 use super::balancer::Balancer;
+use super::{Families, Options};
 
 /// How names become addresses.
 pub trait Resolve: Send + Sync {
@@ -110,7 +110,7 @@ impl Name {
     /// Takes in a result; `true` when the answer is now another one.
     pub fn answered(&self, result: io::Result<Vec<IpAddr>>, now: Instant, options: &Options) -> bool {
         let found = result.and_then(|addresses| {
-            let addresses = usable(addresses);
+            let addresses = usable(addresses, options.dns_order);
             if addresses.is_empty() { Err(io::Error::other("the answer holds no address")) } else { Ok(addresses) }
         });
         let mut state = self.state.lock();
@@ -142,12 +142,16 @@ impl Name {
     }
 }
 
-/// The IPv4 addresses, or where there are none the IPv6 ones: Kong asks for A before AAAA, and a service that is named
-/// `localhost` listens on one family only more often than on both. Sorted, as servers rotate their answers.
-fn usable(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    if addresses.iter().any(IpAddr::is_ipv4) {
-        addresses.retain(IpAddr::is_ipv4);
-    }
+/// Those of the wanted kind. Sorted, as servers rotate their answers.
+fn usable(mut addresses: Vec<IpAddr>, order: Families) -> Vec<IpAddr> {
+    let (v4, v6) = (addresses.iter().any(IpAddr::is_ipv4), addresses.iter().any(IpAddr::is_ipv6));
+    let ipv4 = match order {
+        Families::Ipv4 => true,
+        Families::Ipv6 => false,
+        Families::Ipv4First => v4,
+        Families::Ipv6First => !v6,
+    };
+    addresses.retain(|address| address.is_ipv4() == ipv4);
     addresses.sort_unstable();
     addresses.dedup();
     addresses
@@ -180,6 +184,19 @@ mod tests {
         assert!(!name.answered(Ok(vec![ip("10.0.0.2"), ip("10.0.0.1")]), now, &options), "rotated is not another");
         assert!(name.answered(Ok(vec![ip("::1")]), now, &options));
         assert_eq!(name.answer(), found(&["::1"]));
+    }
+
+    #[test]
+    fn the_order_of_kinds_is_kept() {
+        let (both, v6) = (vec![ip("::1"), ip("10.0.0.1")], vec![ip("::1")]);
+        for (order, of_both, of_v6) in [
+            (Families::Ipv4First, vec![ip("10.0.0.1")], v6.clone()),
+            (Families::Ipv6First, v6.clone(), v6.clone()),
+            (Families::Ipv4, vec![ip("10.0.0.1")], vec![]),
+            (Families::Ipv6, v6.clone(), v6.clone()),
+        ] {
+            assert_eq!((usable(both.clone(), order), usable(v6.clone(), order)), (of_both, of_v6), "{order:?}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use x509_parser::prelude::FromDer;
 use super::Options;
 use super::balancer::is_ipv6;
 use crate::diagnostic::Diagnostic;
-use crate::entity::{Certificate, Dataset, Protocol, Service, Upstream};
+use crate::entity::{Dataset, Protocol, Service, Upstream};
 
 /// A peer without its address, and the `Host` header for it.
 #[derive(Debug)]
@@ -102,10 +102,12 @@ pub(super) struct Material {
 }
 
 impl Material {
-    /// What the service's fields say, and of its upstream the client certificate where the service has none.
+    /// What the service's fields say, and of its upstream the client certificate where the service has none; `default` where
+    /// neither has.
     pub fn new(
         service: &Service,
         upstream: Option<&Upstream>,
+        default: Option<ClientCertificate>,
         dataset: &Dataset,
         options: &Options,
         diagnostics: &mut Vec<Diagnostic>,
@@ -136,13 +138,13 @@ impl Material {
             ));
         }
         let ca = verify.then(|| authorities(ids, dataset, &path("ca_certificates"), diagnostics)).flatten();
-        let client = client_certificate(service, upstream, dataset, diagnostics);
+        let client = client_certificate(service, upstream, default, dataset, diagnostics);
         (verify, &service.tls_verify).hash(&mut hasher);
         if ca.is_some() {
             ids.iter().filter_map(|id| authority_text(*id, dataset)).for_each(|text| text.hash(&mut hasher));
         }
-        client.as_ref().map(|(_, hash)| *hash).hash(&mut hasher);
-        Self { ca, client: client.map(|(client, _)| client), verify, group_key: hasher.finish() }
+        client.as_ref().map(|client| client.hash).hash(&mut hasher);
+        Self { ca, client: client.map(|client| client.key), verify, group_key: hasher.finish() }
     }
 }
 
@@ -169,13 +171,34 @@ fn authorities(ids: &[Uuid], dataset: &Dataset, path: &str, diagnostics: &mut Ve
     Some(list.into())
 }
 
-/// The certificate shown to a service, and a hash of it.
+/// A certificate that is shown to services that ask for one.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    pub(super) key: Arc<CertKey>,
+    /// Of certificate and key.
+    pub(super) hash: u64,
+}
+
+impl ClientCertificate {
+    /// From PEM.
+    ///
+    /// # Errors
+    /// Why it cannot be shown.
+    pub fn new(cert: &str, key: &str) -> Result<Self, &'static str> {
+        let mut hasher = DefaultHasher::new();
+        (cert, key).hash(&mut hasher);
+        Ok(Self { key: Arc::new(cert_key(cert, key)?), hash: hasher.finish() })
+    }
+}
+
+/// The certificate shown to a service: its own, its upstream's, or the default of the settings.
 fn client_certificate(
     service: &Service,
     upstream: Option<&Upstream>,
+    default: Option<ClientCertificate>,
     dataset: &Dataset,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<(Arc<CertKey>, u64)> {
+) -> Option<ClientCertificate> {
     match (service.client_certificate, upstream.and_then(|upstream| upstream.client_certificate)) {
         (Some(own), _) => {
             let path = format!("services.{}.client_certificate", service.name.as_deref().unwrap_or(&service.host));
@@ -185,25 +208,20 @@ fn client_certificate(
             let path = format!("upstreams.{}.client_certificate", service.host);
             load_client_certificate(of_upstream.id, dataset, &path, diagnostics)
         }
-        (None, None) => None,
+        (None, None) => default,
     }
 }
 
-/// A certificate entity as one to show to servers, and a hash of it.
+/// A certificate entity as one to show to servers.
 pub(super) fn load_client_certificate(
     id: Uuid,
     dataset: &Dataset,
     path: &str,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<(Arc<CertKey>, u64)> {
+) -> Option<ClientCertificate> {
     let entity = dataset.certificates.iter().find(|certificate| certificate.id == id);
-    let loaded = entity.ok_or("it does not exist").and_then(|entity| cert_key(entity));
-    match loaded {
-        Ok(client) => {
-            let mut hasher = DefaultHasher::new();
-            entity.map(|entity| (&entity.cert, &entity.key)).hash(&mut hasher);
-            Some((Arc::new(client), hasher.finish()))
-        }
+    match entity.ok_or("it does not exist").and_then(|entity| ClientCertificate::new(&entity.cert, &entity.key)) {
+        Ok(client) => Some(client),
         Err(reason) => {
             let message = format!("certificate {id} cannot be shown to a service: {reason}");
             diagnostics.push(Diagnostic::error("client-certificate", path, message));
@@ -212,10 +230,9 @@ pub(super) fn load_client_certificate(
     }
 }
 
-fn cert_key(entity: &Certificate) -> Result<CertKey, &'static str> {
-    let chain = certificates(&entity.cert)?;
-    let key =
-        PrivateKeyDer::from_pem_slice(entity.key.as_bytes()).map_err(|_| "its key is not a private key in PEM")?;
+fn cert_key(cert: &str, key: &str) -> Result<CertKey, &'static str> {
+    let chain = certificates(cert)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| "its key is not a private key in PEM")?;
     // Pingora tells the key's format by its first bytes and takes it for granted that it can.
     PrivateKeyDer::try_from(key.secret_der()).map_err(|_| "its key has a format that is not known")?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::balancer::{Balancer, Spec, Target};
 use super::dns::{Name, Resolve, SystemResolver};
 use super::hash::HashRule;
 use super::health::{Group, Health, Rules};
-use super::peer::{Material, Template, load_client_certificate};
+use super::peer::{ClientCertificate, Material, Template, load_client_certificate};
 use super::ring::Ring;
 use super::{Destination, Options};
 use crate::diagnostic::Diagnostic;
@@ -31,6 +31,8 @@ pub struct Registry {
 pub(super) struct Shared {
     pub options: Options,
     pub resolver: Arc<dyn Resolve>,
+    /// Shown to services that ask for a certificate and have none of their own.
+    client: RwLock<Option<ClientCertificate>>,
     found: Mutex<Found>,
     /// Something new is to be resolved or probed.
     pub wake: Notify,
@@ -99,8 +101,13 @@ impl std::fmt::Debug for Registry {
 
 impl Registry {
     pub fn new(options: Options, resolver: Arc<dyn Resolve>) -> Self {
-        let (found, wake, settled, settling) = Default::default();
-        Self { shared: Arc::new(Shared { options, resolver, found, wake, settled, settling }) }
+        let (client, found, wake, settled, settling) = Default::default();
+        Self { shared: Arc::new(Shared { options, resolver, client, found, wake, settled, settling }) }
+    }
+
+    /// The certificate that is shown to services which ask for one and have none of their own, from the next configuration on.
+    pub fn show_to_services(&self, certificate: Option<ClientCertificate>) {
+        *self.shared.client.write() = certificate;
     }
 
     /// All upstreams of a configuration; reports what is wrong with them.
@@ -138,7 +145,8 @@ impl Registry {
             diagnostics.push(Diagnostic::warning("protocol", path, message).help("use http, https, grpc or grpcs"));
             return Arc::new(Destination { balancer, templates: Box::default(), hash: None });
         }
-        let material = Material::new(service, upstream, dataset, options, diagnostics);
+        let default = self.shared.client.read().clone();
+        let material = Material::new(service, upstream, default, dataset, options, diagnostics);
         let host_header = upstream.and_then(|upstream| upstream.host_header.as_deref());
         let template = |target: &Target| {
             Template::new(service, &material, options, host_header.unwrap_or(&target.host), target.port)
@@ -253,13 +261,13 @@ impl Registry {
         let rules = Rules {
             checks: upstream.healthchecks.clone(),
             host_header: upstream.host_header.clone(),
-            client: client.as_ref().map(|(_, hash)| *hash),
+            client: client.as_ref().map(|client| client.hash),
         };
         let mut found = self.shared.found.lock();
         let Found { names, groups, upstreams, .. } = &mut *found;
         let groups = groups.entry(upstream.name.as_str().into()).or_default();
         let group = reuse(groups, |group| group.rules == rules).unwrap_or_else(|| {
-            let group = Group::new(upstream.name.as_str().into(), rules, client.map(|(client, _)| client));
+            let group = Group::new(upstream.name.as_str().into(), rules, client.map(|client| client.key));
             let group = Arc::new(group);
             groups.push(Arc::downgrade(&group));
             self.shared.wake.notify_one();

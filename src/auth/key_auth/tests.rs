@@ -81,6 +81,7 @@ fn a_key_in_the_body() {
     assert_eq!(result(on(), get().body(form, "a=b&apikey=secret-key")), CAROL);
     assert_eq!(result(on(), get().body("application/json", r#"{"apikey":"secret-key"}"#)), CAROL);
     assert_eq!(result(on(), get().body("application/json", r#"{"apikey":["secret-key"]}"#)), DUPLICATE);
+    assert_eq!(result(on(), get().body("application/json", r#"{"apikey":1}"#)), NO_KEY);
     assert_eq!(result(on(), get().body(form, "apikey=secret-key&apikey=x")), DUPLICATE);
     assert_eq!(result(json!({}), get().body(form, "apikey=secret-key")), NO_KEY);
     assert_eq!(result(on(), get()), NO_KEY);

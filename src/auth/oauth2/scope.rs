@@ -11,7 +11,7 @@ use crate::auth::arguments::{Argument, Arguments};
 pub fn requested(config: &Config, arguments: &Arguments) -> Result<Option<Box<str>>, Fault> {
     let invalid = |description: String| Err(Fault::new("invalid_scope", description));
     let asked = match arguments.get("scope") {
-        Some(Argument::Other) => return invalid("scope must be a string".into()),
+        Some(Argument::Scalar | Argument::Other) => return invalid("scope must be a string".into()),
         Some(Argument::Text(scope)) => scope.as_str(),
         None => "",
     };

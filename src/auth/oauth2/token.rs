@@ -248,7 +248,7 @@ impl Oauth2 {
         }
         let verifier = match arguments.get("code_verifier") {
             None => return invalid("code_verifier is required for PKCE authorization requests"),
-            Some(Argument::Other) => return invalid("code_verifier is not a string"),
+            Some(Argument::Scalar | Argument::Other) => return invalid("code_verifier is not a string"),
             Some(Argument::Text(verifier)) => verifier,
         };
         if !(43..=128).contains(&verifier.len()) {

@@ -123,6 +123,13 @@ impl Loader<'_> {
         }
         let path = at.to_path().then("name");
         let kong = format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
+        if plugins::tables::bundled().any(|bundled| bundled == name) {
+            // Never left out: it may be the one that keeps requests out.
+            let tree = self.tree(&path);
+            self.faults.kong(Stage::Schema, &tree, kong.as_str().into());
+            self.faults.say(path, Diagnostic::error("plugin-not-enabled", "", kong));
+            return false;
+        }
         let meant = unsupported::suggest(name, plugins::tables::names());
         if let (Some(meant), false) = (meant, unsupported::is_plugin(name)) {
             // A mistyped name is never left out: it may be the one that keeps requests out.

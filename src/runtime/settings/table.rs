@@ -8,7 +8,9 @@ use ipnet::IpNet;
 
 use super::Setting;
 use super::file::Given;
-use super::value::{Auto, Database, Secret, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value};
+use super::value::{
+    Auto, Database, DnsOrder, Plugins, Secret, Size, SslProtocols, TrustedCertificates, UpstreamHeaders, Value,
+};
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{ErrorType, RealIp, ResponseTokens};
 use crate::runtime::listen::Listen;
@@ -93,6 +95,8 @@ settings! {
             "Declarative files, or folders of them, that are loaded at the start and at each reload.";
         declarative_config_string: Option<String> = "",
             "A declarative configuration as text, in place of files.";
+        plugins: Plugins = "bundled",
+            "The plugins that may be configured: `bundled` is every one there is, `off` none; else a list of names, in which `bundled` may stand.";
         ignore_unsupported: bool = "off",
             "Entities and plugins that are not supported are left out with a warning each, instead of refusing the configuration.";
         database: Database = "auto",
@@ -131,10 +135,12 @@ settings! {
             "TLS versions that clients may use.";
         tls_handshake_timeout: Duration = "10s",
             "How long a TLS handshake may take, a PROXY protocol header before it included.";
+        client_ssl: bool = "off",
+            "Whether services that ask for a certificate are shown `client_ssl_cert`, unless the service or upstream entity has its own.";
         client_ssl_cert: Option<PathBuf> = "",
-            "Certificate (PEM) shown to services that ask for one, unless the service entity has its own.";
+            "The certificate (PEM) for `client_ssl`; a reload reads it anew.";
         client_ssl_cert_key: Option<PathBuf> = "",
-            "The private key of `client_ssl_cert`.";
+            "The private key (PEM) of `client_ssl_cert`.";
         lua_ssl_trusted_certificate: TrustedCertificates = "system",
             "What certificates of services and identity providers are verified against; the name is Kong's.";
     }
@@ -189,6 +195,16 @@ settings! {
             "Idle connections to services that are kept, in all.";
         upstream_keepalive_idle_timeout: Duration = "60s",
             "How long a connection to a service may be idle before it is closed.";
+    }
+    "Names" {
+        dns_order: DnsOrder = "A, AAAA",
+            "Which addresses of a service's name are used: those of the first kind in the list that it has.";
+        dns_valid_ttl: Duration = "10s",
+            "How long an address of a name is used before the name is resolved again, in the background; the system's resolver does not tell the records' own times.";
+        dns_error_ttl: Duration = "1s",
+            "How long to wait after a name did not resolve; doubles with each failure, up to `dns_valid_ttl`.";
+        dns_stale_ttl: Duration = "1h",
+            "How long the last addresses of a name are used while it does not resolve.";
     }
     "Identity providers" {
         cache_dir: Option<PathBuf> = "",

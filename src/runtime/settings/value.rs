@@ -6,9 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::gateway::{ErrorType, RealIp, ResponseTokens};
+use crate::plugins;
 use crate::runtime::listen::{self, Listen};
 use crate::telemetry::logging;
 use crate::telemetry::output::Target;
+use crate::upstream::Families;
 
 /// A type of setting.
 pub trait Value: Sized {
@@ -67,6 +69,48 @@ impl TrustedCertificates {
         match (self.system, self.files.as_slice()) {
             (false, [file]) => Some(file.display().to_string()),
             _ => None,
+        }
+    }
+}
+
+/// The plugins that may be configured; `None` = every one there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugins(pub Option<Vec<&'static str>>);
+
+impl Value for Plugins {
+    const KIND: &'static str = "`bundled`, `off`, or list of names";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let bundled = || plugins::tables::bundled();
+        let mut names = Vec::new();
+        for item in items(text).filter(|item| *item != "off") {
+            if item == "bundled" {
+                return Ok(Self(None));
+            }
+            let known = bundled().find(|name| *name == item);
+            let there = || bundled().collect::<Vec<_>>().join(", ");
+            names.push(known.ok_or_else(|| format!("there is no plugin `{item}`; there are {}", there()))?);
+        }
+        Ok(Self(Some(names)))
+    }
+}
+
+/// The kinds of addresses that are used of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsOrder(pub Families);
+
+impl Value for DnsOrder {
+    const KIND: &'static str = "list of `A`, `AAAA`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let kinds: Vec<String> = items(text).map(str::to_ascii_uppercase).collect();
+        let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+        match kinds.as_slice() {
+            ["A", "AAAA"] => Ok(Self(Families::Ipv4First)),
+            ["AAAA", "A"] => Ok(Self(Families::Ipv6First)),
+            ["A"] => Ok(Self(Families::Ipv4)),
+            ["AAAA"] => Ok(Self(Families::Ipv6)),
+            _ => Err(format!("`{text}` is not an order of A and AAAA; SRV records are not looked up")),
         }
     }
 }
