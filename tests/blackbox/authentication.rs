@@ -167,6 +167,32 @@ fn the_access_log_tells_who_and_why_but_no_token() {
     assert!(text.contains("portcullis_auth_requests_total"), "{text}");
 }
 
+/// What clients choose stands in the log as they chose it, and never as a line or a field of its own.
+#[test]
+fn clients_cannot_write_log_lines() {
+    let echo = Echo::start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let target = Target::File(file.path().to_owned());
+    let options = access_log::Options { target, sample: 1.0, sample_rejects: 1.0, queue: 100 };
+    let log = Arc::new(AccessLog::start(&options, Arc::new(AtomicU64::new(0))).unwrap());
+    let gateway = Gateway::with(with_jwt(echo.port), Setup { access_log: log.clone(), ..Setup::default() });
+    let agent = "x\",\"consumer\":\"alice\\ \u{e9}\t\u{1b}[31m".replace('\u{1b}', "");
+    for path in ["/%0a{\"status\":200}", "/a\",\"status\":200", "/ok"] {
+        http::get(gateway.endpoint(), path, &[("User-Agent", &agent)]);
+    }
+    let lines = (0..50).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        log.flush();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        (text.lines().count() == 3).then(|| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    });
+    let lines: Vec<Value> = lines.expect("three lines");
+    for line in &lines {
+        assert!(line["status"] == json!(401) || line["status"] == json!(400), "{line}");
+        assert_eq!(line["consumer"], Value::Null, "{line}");
+    }
+}
+
 /// Case J46; and tokens in cookies that HTTP/2 has split.
 #[test]
 fn http2_clients_are_authenticated() {

@@ -231,6 +231,35 @@ fn server_names() {
     assert_eq!((answer.status, uri), (426, None));
 }
 
+/// CVE-2021-43824's kind: an expression that backtracking engines never come back from.
+#[test]
+fn no_path_makes_an_expression_slow() {
+    let routes = Routes::of(&[json!({"paths": [r"~/(a+)+$", r"~/(\w|\d)*!", r"~/(.*)*x(.*)*y"]})]);
+    let path = format!("/{}!", "a".repeat(20_000));
+    let start = std::time::Instant::now();
+    assert_eq!(routes.ask(&format!("GET {path}b"), "Host: a\r\n").0.status, 200, "the second matches its beginning");
+    assert_eq!(routes.ask(&format!("GET /{}?", "b.".repeat(10_000)), "Host: a\r\n").0.status, 404);
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// Headers by which some frameworks are told another path or host do not route (SECURITY 1c).
+#[test]
+fn nothing_but_the_request_line_and_host_chooses_the_route() {
+    let routes = Routes::of(&[json!({"paths": ["/guarded"]}), json!({"hosts": ["inside.test"]})]);
+    for header in [
+        "X-Original-URL: /guarded",
+        "X-Rewrite-URL: /guarded",
+        "X-Forwarded-Host: inside.test",
+        "X-Forwarded-Path: /guarded",
+        "X-Host: inside.test",
+        "Forwarded: host=inside.test",
+    ] {
+        assert_eq!(routes.taken("GET /", &format!("Host: a\r\n{header}\r\n")), None, "{header}");
+    }
+    assert_eq!(routes.taken("GET /guarded", "Host: a\r\n"), Some(0), "control");
+    assert_eq!(routes.taken("GET /", "Host: inside.test\r\n"), Some(1), "control");
+}
+
 /// Case R34.
 #[test]
 fn a_disabled_service_has_no_routes() {

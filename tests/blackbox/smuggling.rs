@@ -56,6 +56,58 @@ fn ambiguous_framing_is_refused_and_ends_the_connection() {
     assert_eq!(status(&good), 200, "control: {good}");
 }
 
+/// Header lines that one reader takes for a field and another does not.
+#[test]
+fn malformed_header_lines_are_refused_and_end_the_connection() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(one_service(echo.port));
+    for line in [
+        "X-Consumer-Id : 1",
+        "X-Consumer-Id\t: 1",
+        " X-Folded: 1",
+        "no colon",
+        ": no name",
+        "X: a\0b",
+        "X: a\rX-Consumer-Id: 1",
+        "X\0: a",
+        "X Y: a",
+        "X(Y): a",
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = raw(&gateway, request.as_bytes());
+        assert_eq!((status(&answer), answer.matches("HTTP/1.1 ").count()), (400, 1), "{line:?}: {answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{line:?}: {answer}");
+        assert!(echo.take_all().is_empty(), "{line:?}");
+    }
+    for line in ["X: a", "X:a", "X:\ta ", "X: \u{e9}", "X_Y: a", "X:"] {
+        let answer = raw(&gateway, format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n").as_bytes());
+        assert_eq!(status(&answer), 200, "control, {line:?}: {answer}");
+    }
+}
+
+/// Request lines of no version, of another one, and framing that HTTP/1.0 does not have.
+#[test]
+fn request_lines_must_be_those_of_http_1() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(one_service(echo.port));
+    for request in [
+        "GET /\r\n\r\n",
+        "GET / HTTP/0.9\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1 x\r\nHost: a\r\n\r\n",
+        "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GE(T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\r\n\r\n",
+    ] {
+        let answer = raw(&gateway, request.as_bytes());
+        assert!(matches!(status(&answer), 400 | 0), "{request:?}: {answer}");
+        assert!(echo.take_all().is_empty(), "{request:?}");
+    }
+    assert_eq!(status(&raw(&gateway, b"GET / HTTP/1.1\nHost: a\n\n")), 200, "nginx takes line feeds alone as well");
+}
+
 #[test]
 fn authorities_must_agree() {
     let echo = Echo::start();

@@ -1,10 +1,11 @@
 //! Reloading: SIGHUP, `portcullis reload`, SIGUSR1.
 
+use std::io::{BufReader, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
-use crate::support::{Place, configuration, eventually, get, read, try_get};
+use crate::support::{Place, configuration, connect, eventually, get, read, read_answer, try_get};
 
 const SUCCESSES: &str = "portcullis_config_reload_total{result=\"success\"} ";
 const FAILURES: &str = "portcullis_config_reload_total{result=\"failure\"} ";
@@ -71,6 +72,41 @@ fn no_request_is_lost_over_many_reloads_good_and_broken() {
             assert!(client.join().unwrap() > 0);
         }
     });
+}
+
+/// A credential that is withdrawn is dead at the first request after the reload; a request that is under way by then finishes as
+/// it began.
+#[test]
+fn a_withdrawn_credential_ends_with_the_reload_and_requests_under_way_do_not() {
+    let place = Place::new(&[]);
+    let with = |keys: &[&str]| {
+        let keys: String = keys.iter().map(|key| format!("  - {{key: {key}}}\n")).collect();
+        configuration("one", place.service)
+            + &format!(
+                "- name: guarded\n  url: http://{}/echo\n  routes:\n  - name: guarded\n    paths: [/guarded]\n    plugins: [{{name: key-auth}}]\n\
+                 consumers:\n- username: alice\n  keyauth_credentials:\n{keys}",
+                place.service
+            )
+    };
+    place.configure(&with(&["old", "kept"]));
+    let gateway = place.start();
+    let ask = |stream: &mut std::net::TcpStream, key: &str, path: &str| {
+        write!(stream, "GET /guarded{path} HTTP/1.1\r\nHost: a\r\napikey: {key}\r\n\r\n").unwrap();
+    };
+    let answer = |stream: &mut std::net::TcpStream| read_answer(&mut BufReader::new(stream)).unwrap().status;
+    let (mut kept, mut slow) = (connect(gateway.proxy()), connect(gateway.proxy()));
+    ask(&mut kept, "old", "");
+    assert_eq!(answer(&mut kept), 200);
+    ask(&mut slow, "old", "/slow/3000");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    place.configure(&with(&["kept"]));
+    gateway.signal(Signal::HUP);
+    eventually("it is reloaded", || gateway.metric("portcullis_snapshot_generation ") == Some(2.0));
+    ask(&mut kept, "old", "");
+    assert_eq!(answer(&mut kept), 401, "on a connection that it opened before");
+    ask(&mut kept, "kept", "");
+    assert_eq!(answer(&mut kept), 200, "control");
+    assert_eq!(answer(&mut slow), 200, "what was let in is answered");
 }
 
 #[test]
