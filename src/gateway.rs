@@ -17,6 +17,7 @@
 //! | `dry` | the same decisions about a request that came on no connection |
 //! | `reject`, `errors` | answers in the service's place |
 //! | `log` | counters and the access log's line |
+//! | `unread` | what cannot be read as a request |
 //! | `options` | what the settings say |
 //! | `testing` | a gateway inside a test's process |
 
@@ -35,6 +36,7 @@ mod reject;
 mod request;
 #[doc(hidden)]
 pub mod testing;
+mod unread;
 
 use std::sync::Arc;
 
@@ -51,6 +53,7 @@ pub use self::{
     ctx::Ctx,
     options::{Clock, ErrorType, Limits, Options, RealIp, ResponseTokens, Timeouts},
     request::Handshake,
+    unread::{Admission, Unread},
 };
 use crate::auth::Reason;
 use crate::snapshot::Published;
@@ -108,6 +111,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        Admission::note(session);
         self.settle(session);
         let Err(answer) = self.admit(session, ctx).await else { return Ok(false) };
         reject::write(session, ctx, &self.options, &answer).await?;

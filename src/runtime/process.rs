@@ -192,17 +192,20 @@ impl Process {
         if settings.ssl_cert.is_empty() && settings.proxy_listen.iter().any(|listen| listen.ssl) {
             tracing::warn!("ssl_cert is not set: names without a certificate get a self-signed one, made just now");
         }
-        let gateway = Gateway::new(gateway::Parts {
+        let parts = gateway::Parts {
             published: published.clone(),
             metrics: metrics.clone(),
             access_log: access_log.clone(),
             options: gateway_options(&settings),
             clock: gateway::Clock::System,
-        });
+        };
+        let unread = Arc::new(gateway::Unread::new(&parts));
+        let gateway = Gateway::new(parts);
         let (drain, draining) = watch::channel(false);
         let (closing, closes) = watch::channel(false);
         let server = Arc::new(Server {
             proxy: Arc::new(proxy(&settings, gateway, workers)),
+            unread,
             gate: gate(&settings, files),
             metrics: metrics.clone(),
             deadlines: Deadlines {

@@ -23,7 +23,7 @@ use super::listen::Listen;
 use super::proxy_protocol::{self, Source};
 use super::sockets::Listener;
 use super::stream::{Connection, Guarded, Phase, Raw};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Unread};
 use crate::telemetry::{Metrics, Shed};
 
 /// RFC 9113 section 3.4.
@@ -48,6 +48,8 @@ pub struct Deadlines {
 /// Everything that connections to the proxy share.
 pub struct Server {
     pub proxy: Arc<HttpProxy<Gateway>>,
+    /// Answers what cannot be read as a request.
+    pub unread: Arc<Unread>,
     pub gate: Arc<Gate>,
     pub metrics: Arc<Metrics>,
     pub deadlines: Deadlines,
@@ -162,23 +164,25 @@ impl Server {
             _ = closing.wait_for(|closing| *closing) => return Ok(()),
         };
         match established {
-            Established::Plain(stream) => self.http(stream, false, endpoint.listen.http2).await,
-            Established::Tls(stream) => {
+            (Established::Plain(stream), peer) => {
+                self.http(self.guarded(stream, peer, false), false, endpoint.listen.http2).await;
+            }
+            (Established::Tls(stream), peer) => {
                 let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
-                self.http(stream, http2, false).await;
+                self.http(self.guarded(stream, peer, true), http2, false).await;
             }
         }
         Ok(())
     }
 
-    /// What comes before the first request: PROXY protocol, caps, TLS.
+    /// What comes before the first request: PROXY protocol, caps, TLS. With the client's address.
     async fn establish(
         &self,
         raw: Raw,
         mut peer: Option<IpAddr>,
         endpoint: &Endpoint,
         permit: &mut Permit,
-    ) -> Result<Established, Shed> {
+    ) -> Result<(Established, Option<IpAddr>), Shed> {
         let mut connection = Connection::new(raw);
         let limit = self.deadlines.handshake;
         if endpoint.listen.proxy_protocol {
@@ -194,19 +198,26 @@ impl Server {
         if let Some(peer) = peer {
             permit.of_client(peer)?;
         }
-        let Some(acceptor) = &endpoint.tls else { return Ok(Established::Plain(connection)) };
+        let Some(acceptor) = &endpoint.tls else {
+            return Ok((Established::Plain(connection), peer));
+        };
         let handshake = timeout(limit, acceptor.tls_handshake(connection)).await;
         let stream = handshake.map_err(|_| Shed::HandshakeTimeout)?.map_err(|error| {
             tracing::debug!(%error, "TLS handshake failed");
             Shed::Handshake
         })?;
-        Ok(Established::Tls(stream))
+        Ok((Established::Tls(stream), peer))
+    }
+
+    /// A connection that is held to the deadline for headers; `peer`: who is at its other end, as far as that is known.
+    fn guarded<S: IO>(&self, stream: S, peer: Option<IpAddr>, tls: bool) -> (Guarded<S>, Arc<Phase>) {
+        let phase = Phase::first(self.deadlines.header, self.metrics.clone());
+        (Guarded::new(stream, phase.clone()).answering(self.unread.clone(), peer, tls), phase)
     }
 
     /// Serves requests until the connection ends. `may_be_http2`: a plain connection may begin with the preface of HTTP/2.
-    async fn http<S: IO + 'static>(&self, stream: S, http2: bool, may_be_http2: bool) {
-        let phase = Phase::first(self.deadlines.header, self.metrics.clone());
-        let mut stream = Guarded::new(stream, phase.clone());
+    async fn http<S: IO + 'static>(&self, guarded: (Guarded<S>, Arc<Phase>), http2: bool, may_be_http2: bool) {
+        let (mut stream, phase) = guarded;
         let mut closing = self.closing.clone();
         let http2 = if may_be_http2 {
             let prior_knowledge = tokio::select! {

@@ -9,6 +9,7 @@ mod header;
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -16,6 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use pingora::http::ResponseHeader;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
 use pingora_core::protocols::{
@@ -27,6 +29,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
 
 use self::header::{EndOfHeader, HeaderBlocks};
+use crate::gateway::{Admission, Unread};
 
 /// Enough for the header of an answer and a small body.
 const WRITE_BUFFER: usize = 4096;
@@ -202,6 +205,8 @@ pub struct Phase {
     /// Called when a client exceeded it.
     exceeded: fn(&Arc<crate::telemetry::Metrics>),
     metrics: Arc<crate::telemetry::Metrics>,
+    /// Whether the request that is read, or was read last, is the gateway's by now.
+    admission: Arc<Admission>,
 }
 
 impl Phase {
@@ -210,11 +215,12 @@ impl Phase {
         let exceeded = |metrics: &Arc<crate::telemetry::Metrics>| {
             metrics.shed(crate::telemetry::Shed::HeaderTimeout);
         };
-        Arc::new(Self { phase: AtomicU8::new(HEADER), limit, exceeded, metrics })
+        Arc::new(Self { phase: AtomicU8::new(HEADER), limit, exceeded, metrics, admission: Arc::default() })
     }
 
     /// The next request may come; its deadline begins with its first byte.
     pub fn next_request(&self) {
+        self.admission.reset();
         self.phase.store(WAITING, Relaxed);
     }
 }
@@ -243,6 +249,19 @@ pub struct Guarded<S> {
     seen: Seen,
     timer: Option<Pin<Box<Sleep>>>,
     deadline: Option<Instant>,
+    refusals: Option<Refusals>,
+}
+
+/// What is written when Pingora answers a request that it could not read.
+#[derive(Debug)]
+struct Refusals {
+    unread: Arc<Unread>,
+    client: Option<IpAddr>,
+    tls: bool,
+    /// Tells the gateway's requests from those.
+    digest: Arc<ProxyDigest>,
+    /// What is still to be written of the answer, once there is one.
+    rest: Option<Vec<u8>>,
 }
 
 /// Told to a client that was too slow, when it still listens.
@@ -251,7 +270,39 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nC
 impl<S: IO> Guarded<S> {
     pub fn new(stream: S, phase: Arc<Phase>) -> Self {
         let deadline = Some(Instant::now() + phase.limit);
-        Self { stream, phase, peeked: Vec::new(), seen: Seen::nothing(), timer: None, deadline }
+        Self { stream, phase, peeked: Vec::new(), seen: Seen::nothing(), timer: None, deadline, refusals: None }
+    }
+
+    /// Has requests that cannot be read answered by the gateway.
+    pub fn answering(mut self, unread: Arc<Unread>, client: Option<IpAddr>, tls: bool) -> Self {
+        let mark: Box<dyn std::any::Any + Send + Sync> = Box::new(self.phase.admission.clone());
+        // Never fails for this status; the header means nothing here.
+        if let Ok(header) = ResponseHeader::build(200, Some(0)) {
+            let digest = Arc::new(ProxyDigest::new(Box::new(header), Some(mark)));
+            self.refusals = Some(Refusals { unread, client, tls, digest, rest: None });
+        }
+        self
+    }
+
+    /// Writes the gateway's answer in place of Pingora's; `Ready(None)` where there is no reason to.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>, answer: &[u8]) -> Poll<Option<io::Result<usize>>> {
+        let Some(refusals) = &mut self.refusals else { return Poll::Ready(None) };
+        if self.phase.admission.admitted() || matches!(self.seen, Seen::Http2(_)) {
+            return Poll::Ready(None);
+        }
+        let rest = refusals.rest.get_or_insert_with(|| {
+            // `HTTP/1.1 400 …`
+            let status = answer.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
+            refusals.unread.answer(status.unwrap_or(400), refusals.client, refusals.tls)
+        });
+        while !rest.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::WriteZero.into()))),
+                Ok(count) => drop(rest.drain(..count.min(rest.len()))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        Poll::Ready(Some(Ok(answer.len())))
     }
 
     /// Reads ahead as long as what comes is `preface`, and tells whether all of it came. Nothing is lost: it is read again.
@@ -360,7 +411,11 @@ impl<S: IO> AsyncRead for Guarded<S> {
 
 impl<S: IO> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        match ready!(this.poll_refusal(cx, buf)) {
+            Some(written) => Poll::Ready(written),
+            None => Pin::new(&mut this.stream).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -376,7 +431,12 @@ impl<S: IO> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+        match ready!(this.poll_refusal(cx, first)) {
+            Some(written) => Poll::Ready(written),
+            None => Pin::new(&mut this.stream).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -419,7 +479,10 @@ impl<S: IO> GetTimingDigest for Guarded<S> {
 
 impl<S: IO> GetProxyDigest for Guarded<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
+        match &self.refusals {
+            Some(refusals) => Some(refusals.digest.clone()),
+            None => self.stream.get_proxy_digest(),
+        }
     }
 }
 

@@ -9,11 +9,12 @@ use super::support::echo::Echo;
 use super::support::gateway::Gateway;
 use super::support::golden::{self, Ports};
 use super::support::process::Process;
+use super::support::recorded;
 
 #[test]
 fn jwt() {
     let echo = Echo::start();
-    let first = golden::conformance("jwt.jsonl");
+    let first = recorded::conformance("jwt.jsonl");
     let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
     let setup = Setup { clock: Clock::Fixed(first["time"].as_u64().unwrap()), ..Setup::default() };
     let mut ports = Ports { proxy: 0, tls: 0, admin: 0, service: echo.port };

@@ -47,6 +47,54 @@ fn a_client_that_is_cut_is_told_408() {
     assert!(told.starts_with("HTTP/1.1 408 "), "{told:?}");
 }
 
+/// What the HTTP library cannot read is answered as Kong would, under our name, counted and logged.
+#[test]
+fn what_cannot_be_read_is_answered_counted_and_logged() {
+    let place = Place::new(&[("PROXY_LISTEN", "127.0.0.1:0, 127.0.0.1:0 http2, 127.0.0.1:0 proxy_protocol")]);
+    let gateway = place.start();
+    let malformed = "GET /marker HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n";
+    for (number, (listener, before, request, status, message)) in [
+        (0, "", malformed, 400, "Bad request"),
+        (0, "", "garbage\r\n\r\n", 400, "Bad request"),
+        (0, "", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405, "Method not allowed"),
+        (1, "", malformed, 400, "Bad request"),
+        (2, "PROXY TCP4 192.0.2.7 192.0.2.1 5000 80\r\n", malformed, 400, "Bad request"),
+        // After a good request on the same connection.
+        (0, "GET /marker HTTP/1.1\r\nHost: a\r\n\r\n", malformed, 400, "Bad request"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut stream = connect(gateway.proxies[listener]);
+        write!(stream, "{before}").unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        if before.starts_with("GET") {
+            assert_eq!(read_answer(&mut reader).unwrap().status, 200);
+        }
+        write!(stream, "{request}").unwrap();
+        let answer = read_answer(&mut reader).unwrap();
+        assert_eq!(answer.status, status, "{request:?}");
+        let id = answer.header("x-kong-request-id").unwrap();
+        assert_eq!(answer.body, format!("{message}\nrequest_id: {id}\n"));
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert!(answer.header("server").unwrap().starts_with("portcullis/"));
+        assert_eq!((answer.header("connection"), answer.header("cache-control")), (Some("close"), None));
+        assert_eq!(reader.read(&mut [0]).unwrap_or(0), 0, "closed");
+        eventually("it is logged", || {
+            let log = crate::support::read(&place.path("access.log"));
+            let line = log.lines().find(|line| line.contains(id)).map(str::to_owned);
+            line.is_some_and(|line| {
+                let from = if listener == 2 { "192.0.2.7" } else { "127.0.0.1" };
+                line.contains(&format!("\"status\":{status}")) && line.contains(from)
+            })
+        });
+        let counted = ["400", "405"].map(|code| {
+            gateway.metric(&format!("portcullis_unmatched_requests_total{{code=\"{code}\"}} ")).unwrap_or(0.0)
+        });
+        assert_eq!(counted.iter().sum::<f64>(), number as f64 + 1.0);
+    }
+}
+
 /// Whether a connection is served: it may be closed before or after the request is written.
 fn served(stream: &mut std::net::TcpStream) -> bool {
     let sent = write!(stream, "GET /marker HTTP/1.1\r\nHost: a\r\n\r\n").is_ok();

@@ -46,6 +46,26 @@ fn every_fault_is_found_at_once_with_its_place() {
     assert!(read("a: [", &[]).unwrap_err()[0].message.contains("not YAML"));
 }
 
+/// What Kong has and we do not is told apart from a mistyped name.
+#[test]
+fn settings_of_kongs_are_told_what_to_do_instead() {
+    for (setting, instead) in [
+        ("dns_resolver: 1.1.1.1", "/etc/resolv.conf"),
+        ("dns_no_sync: off", "never by a request"),
+        ("pg_host: db", "postgres://"),
+        ("nginx_http_client_max_body_size: 1m", "docs/settings.md"),
+        ("router_flavor: expressions", "traditional_compatible"),
+    ] {
+        let faults = read(setting, &[]).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].to_string().contains(instead), "{setting}: {faults:?}");
+    }
+    let message = |text: &str| read(text, &[]).unwrap_err()[0].message.clone();
+    assert!(message("dns_order: SRV, A").contains("SRV records are not looked up"));
+    assert!(message("plugins: bundled-not").contains("there are jwt"));
+    assert!(message("client_ssl: on").contains("needs client_ssl_cert"));
+    assert!(message("client_ssl_cert: a\nclient_ssl_cert_key: b").contains("has no effect"));
+}
+
 #[test]
 fn values_are_read_as_documented() {
     let settings = read(
@@ -58,6 +78,12 @@ fn values_are_read_as_documented() {
     assert_eq!(settings.client_header_timeout, Duration::from_millis(250));
     assert_eq!(settings.trusted_ips.len(), 2);
     assert_eq!(settings.port_maps, [(80, 8000)]);
+    let settings = read("plugins: jwt, key-auth\ndns_order: aaaa\ndns_valid_ttl: 1m\n", &[]).unwrap();
+    assert_eq!(settings.plugins.0, Some(vec!["jwt", "key-auth"]));
+    assert_eq!(settings.dns_order.0, crate::upstream::Families::Ipv6);
+    assert_eq!(settings.dns_valid_ttl, Duration::from_secs(60));
+    assert_eq!(read("plugins: off\n", &[]).unwrap().plugins.0, Some(vec![]));
+    assert_eq!(read("plugins: bundled, jwt\n", &[]).unwrap().plugins.0, None);
     assert_eq!(settings.database, Database::Url("sqlite:/tmp/x".into()));
     assert_eq!(settings.max_connections, Auto::Given(7));
     assert!(!settings.ssl_protocols.tls12);
