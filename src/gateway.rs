@@ -189,18 +189,15 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, fault: &Error, ctx: &mut Ctx) -> FailToProxy {
         let answer = Self::answer_fault(fault, ctx);
         ctx.reason = Some(answer.reason);
+        // Pingora keeps no connection after a fault.
+        session.set_keepalive(None);
         // Where the response has begun it can only be broken off.
         let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
-        // What of the request has not been read stands in the way of the next one.
-        let reusable = !begun && session.is_body_done();
-        if !reusable {
-            session.set_keepalive(None);
-        }
         let answered = answer.reason != Reason::ClientGone
             && !begun
             && reject::write(session, ctx, &self.options, &answer).await.is_ok();
         let error_code = if answered { answer.status.as_u16() } else { 0 };
-        FailToProxy { error_code, can_reuse_downstream: answered && reusable }
+        FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, fault: Option<&Error>, ctx: &mut Ctx) {

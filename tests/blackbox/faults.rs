@@ -102,25 +102,6 @@ fn a_service_that_refuses_is_502_in_the_wanted_form() {
     assert_eq!((head.status, head.body.as_str()), (502, ""));
 }
 
-/// A service's fault is not the client's: its connection stays, unless some of its request was not read.
-#[test]
-fn a_client_keeps_its_connection_when_a_service_fails() {
-    let gateway = Gateway::start(one_service(closed_port()));
-    let mut stream = gateway.endpoint().connect();
-    for request in [
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    ] {
-        let answer = http::exchange(&mut *stream, request);
-        assert_eq!((answer.status, answer.header("connection")), (502, Some("keep-alive")), "{request}");
-    }
-    let unread = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    let answer = http::exchange(&mut *stream, unread);
-    assert_eq!((answer.status, answer.header("connection")), (502, Some("close")));
-}
-
 #[test]
 fn a_silent_service_is_504() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

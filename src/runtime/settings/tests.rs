@@ -78,18 +78,18 @@ fn values_are_read_as_documented() {
     assert_eq!(settings.client_header_timeout, Duration::from_millis(250));
     assert_eq!(settings.trusted_ips.len(), 2);
     assert_eq!(settings.port_maps, [(80, 8000)]);
-    let settings = read("plugins: jwt, key-auth\ndns_order: aaaa\ndns_valid_ttl: 1m\n", &[]).unwrap();
-    assert_eq!(settings.plugins.0, Some(vec!["jwt", "key-auth"]));
-    assert_eq!(settings.dns_order.0, crate::upstream::Families::Ipv6);
-    assert_eq!(settings.dns_valid_ttl, Duration::from_secs(60));
-    assert_eq!(read("plugins: off\n", &[]).unwrap().plugins.0, Some(vec![]));
-    assert_eq!(read("plugins: bundled, jwt\n", &[]).unwrap().plugins.0, None);
     assert_eq!(settings.database, Database::Url("sqlite:/tmp/x".into()));
     assert_eq!(settings.max_connections, Auto::Given(7));
     assert!(!settings.ssl_protocols.tls12);
     assert_eq!(settings.proxy_access_log, crate::telemetry::output::Target::Stdout);
     let said = read("database: mysql://root:hunter2@x", &[]).unwrap_err()[0].to_string();
     assert!(!said.contains("hunter2"));
+    let settings = read("plugins: jwt, key-auth\ndns_order: aaaa\ndns_valid_ttl: 1m\n", &[]).unwrap();
+    assert_eq!(settings.plugins.0, Some(vec!["jwt", "key-auth"]));
+    assert_eq!(settings.dns_order.0, crate::upstream::Families::Ipv6);
+    assert_eq!(settings.dns_valid_ttl, Duration::from_secs(60));
+    assert_eq!(read("plugins: off\n", &[]).unwrap().plugins.0, Some(vec![]));
+    assert_eq!(read("plugins: bundled, jwt\n", &[]).unwrap().plugins.0, None);
 }
 
 #[test]
