@@ -12,7 +12,6 @@ use http::StatusCode;
 use pingora_core::protocols::http::ServerSession;
 
 use super::ctx::RequestId;
-
 use super::options::{Clock, Options};
 use super::{Parts, errors, headers, reject};
 use crate::auth::Reason;
