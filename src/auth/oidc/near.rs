@@ -219,7 +219,7 @@ impl Oidc {
         let at = |name: &str| claims.get(name).and_then(Value::as_f64);
         let wrong = |name: &&str| match reason {
             Reason::Expired => *name == "exp",
-            Reason::NotYetValid => at(name).is_some_and(|at| at > now as f64 + times.leeway),
+            Reason::NotYetValid => *name != "exp" && at(name).is_some_and(|at| at > now as f64 + times.leeway),
             Reason::MaxLifetime => *name == "auth_time",
             _ => at(name).is_none() && (claims.contains_key(*name) || *name == "exp" || *name == "auth_time"),
         };
