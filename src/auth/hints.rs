@@ -62,7 +62,7 @@ pub fn cleaned(token: &str) -> (String, Option<Hint>) {
             text = trimmed.to_owned();
         }
         if text.chars().any(char::is_whitespace) {
-            let scheme = text.trim_start().split_whitespace().next().unwrap_or_default();
+            let scheme = text.split_whitespace().next().unwrap_or_default();
             if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") {
                 hint.get_or_insert_with(|| {
                     Hint::new(
@@ -267,7 +267,7 @@ pub fn decoded_secrets(secret: &str) -> impl Iterator<Item = (&'static str, Vec<
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
     (0..text.len() / 2).map(|at| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()).collect()

@@ -129,9 +129,9 @@ fn question(args: &Args) -> Result<Map<String, Value>, Failure> {
     for line in &args.headers {
         // Not the line itself: it may hold a token.
         let (name, value) = line.split_once(':').ok_or("a header is written 'Name: value'")?;
-        match headers.entry(name.trim().to_owned()).or_insert_with(|| Value::Array(Vec::new())) {
-            Value::Array(lines) => lines.push(value.trim().into()),
-            _ => {}
+        let lines = headers.entry(name.trim().to_owned()).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(lines) = lines {
+            lines.push(value.trim().into());
         }
     }
     put("headers", Some(Value::Object(headers)));
