@@ -323,6 +323,28 @@ pub enum Oauth2ClientType {
     Public,
 }
 
+/// `oauth2_tokens`: an access token that a configuration declares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Oauth2Token {
+    pub id: Uuid,
+    pub created_at: i64,
+    /// The service it is good for; `None`: any, where global tokens are taken.
+    pub service: Option<Ref>,
+    pub credential: Ref,
+    /// `bearer`.
+    pub token_type: Box<str>,
+    /// Seconds the access token lives after its creation; 0 and less: for ever.
+    pub expires_in: i64,
+    /// Empty for null: nobody has it.
+    #[serde(with = "text::or_null")]
+    pub access_token: Box<str>,
+    pub refresh_token: Option<Box<str>>,
+    pub authenticated_userid: Option<Box<str>>,
+    pub scope: Option<Box<str>>,
+    /// Seconds after creation at which it goes altogether; `None` and 0: never.
+    pub ttl: Option<i64>,
+}
+
 /// `plugins`: a plugin instance and where it applies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plugin {

@@ -183,6 +183,7 @@ fn by_id(dataset: &Dataset) -> Value {
         JwtSecret => dataset.jwt_secrets,
         KeyAuthCredential => dataset.keyauth_credentials,
         Oauth2Credential => dataset.oauth2_credentials,
+        Oauth2Token => dataset.oauth2_tokens,
         Plugin => dataset.plugins,
     );
     Value::Object(all)

@@ -97,7 +97,7 @@ pub trait Entities: Send + Sync {
 
 /// The schema of a collection.
 pub fn table(of: &Collection) -> &'static Table {
-    of.kind.map_or_else(tables::oauth2_tokens, tables::table)
+    tables::table(of.kind)
 }
 
 /// The parent a nested list belongs to.

@@ -55,6 +55,7 @@ fn each(dataset: &Dataset, kind: Kind, with: &mut dyn FnMut(Uuid, &dyn Fn() -> O
         Kind::JwtSecret => each!(dataset.jwt_secrets),
         Kind::KeyAuthCredential => each!(dataset.keyauth_credentials),
         Kind::Oauth2Credential => each!(dataset.oauth2_credentials),
+        Kind::Oauth2Token => each!(dataset.oauth2_tokens),
         Kind::Plugin => each!(dataset.plugins),
     }
 }
@@ -66,6 +67,7 @@ fn by_id(dataset: &Dataset, kind: Kind, id: Uuid) -> Option<Body> {
         Kind::JwtSecret => body(&**dataset.jwt_secrets.get(&id)?),
         Kind::KeyAuthCredential => body(&**dataset.keyauth_credentials.get(&id)?),
         Kind::Oauth2Credential => body(&**dataset.oauth2_credentials.get(&id)?),
+        Kind::Oauth2Token => body(&**dataset.oauth2_tokens.get(&id)?),
         _ => {
             let mut found = None;
             each(dataset, kind, &mut |there, document| {
@@ -128,7 +130,7 @@ fn refused(verb: &str, of: &Collection, key: Option<&Key>) -> Fault {
 #[async_trait]
 impl Entities for Loaded {
     async fn select(&self, of: &'static Collection, key: &Key) -> Result<Option<Body>, Fault> {
-        let Some(kind) = of.kind else { return Ok(None) };
+        let kind = of.kind;
         let snapshot = self.published.load();
         let found = match key {
             Key::Id(id) => by_id(&snapshot.dataset, kind, *id),
@@ -146,7 +148,7 @@ impl Entities for Loaded {
     }
 
     async fn list(&self, of: &'static Collection, listing: &Listing) -> Result<Listed, Fault> {
-        let Some(kind) = of.kind else { return Ok(Listed::default()) };
+        let kind = of.kind;
         if let Some((field, value)) = &listing.only {
             return Ok(Listed {
                 data: by_field(&self.published, kind, field, value).into_iter().collect(),
@@ -186,8 +188,7 @@ impl Entities for Loaded {
         let snapshot = self.published.load();
         let mut found = BTreeSet::new();
         for collection in &COLLECTIONS {
-            let Some(kind) = collection.kind else { continue };
-            each(&snapshot.dataset, kind, &mut |id, document| {
+            each(&snapshot.dataset, collection.kind, &mut |id, document| {
                 let tags = document().and_then(|mut body| body.shift_remove("tags"));
                 for tag in tags.as_ref().and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
                     if of.is_none_or(|of| of == tag) {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::entities::{Entities, Key, Listed, Listing, Written, reference, table};
+use super::entities::{Entities, Key, Listed, Listing, Written, id_of, reference, table};
 use super::fault::Fault;
 use crate::auth::oauth2::TokenStore;
 use crate::auth::oauth2::store::{Digest, Name, Owner, Put, StoreFault, Taken, Token};
@@ -137,6 +137,13 @@ impl WithTokens {
                 return Err(Fault::conflict(conflict, of.name));
             }
         }
+        let declared = body.get("access_token").and_then(Value::as_str);
+        if let Some(declared) = declared
+            && self.inner.select(of, &Key::Unique("access_token", declared.to_owned())).await?.is_some()
+        {
+            let fields = Body::from_iter([("access_token".to_owned(), Value::from(declared))]);
+            return Err(Fault::conflict(Conflict::Unique { fields }, of.name));
+        }
         let id = token.id;
         let unique = |field: &str| {
             let value = body.get(field).cloned().unwrap_or_default();
@@ -170,7 +177,11 @@ impl Entities for WithTokens {
         if !is_ours(of) {
             return self.inner.select(of, key).await;
         }
-        Ok(self.find(key).await?.map(|(token, known)| shown(&token, known)))
+        match self.find(key).await? {
+            Some((token, known)) => Ok(Some(shown(&token, known))),
+            // One that the configuration declares.
+            None => self.inner.select(of, key).await,
+        }
     }
 
     async fn list(&self, of: &'static Collection, listing: &Listing) -> Result<Listed, Fault> {
@@ -185,12 +196,20 @@ impl Entities for WithTokens {
             "service" => Owner::Service(parent.id),
             _ => Owner::Credential(parent.id),
         });
-        let mut found = self.tokens.list(owner, listing.after, listing.size.saturating_add(1)).await?;
-        let more = found.len() > listing.size;
-        found.truncate(listing.size);
-        let next = found.last().filter(|_| more).map(|last| last.id);
-        let live = found.iter().filter(|token| !token.is_purged(now()));
-        Ok(Listed { data: live.map(|token| shown(token, None)).collect(), next })
+        let issued = self.tokens.list(owner, listing.after, listing.size.saturating_add(1)).await?;
+        let declared = self.inner.list(of, listing).await?;
+        let more = declared.next.is_some();
+        let declared = declared.data.into_iter().filter_map(|body| Some((id_of(&body)?, Some(body))));
+        let mut all: Vec<(Uuid, Option<Body>)> = issued
+            .iter()
+            .map(|token| (token.id, (!token.is_purged(now())).then(|| shown(token, None))))
+            .chain(declared)
+            .collect();
+        all.sort_by_key(|(id, _)| *id);
+        let more = more || all.len() > listing.size;
+        all.truncate(listing.size);
+        let next = all.last().filter(|_| more).map(|(id, _)| *id);
+        Ok(Listed { data: all.into_iter().filter_map(|(_, body)| body).collect(), next })
     }
 
     async fn tags(&self, of: Option<&str>, after: Option<&Tagged>, size: usize) -> Result<(Vec<Tagged>, bool), Fault> {
@@ -209,6 +228,9 @@ impl Entities for WithTokens {
             return self.inner.upsert(of, key, input).await;
         }
         let there = self.find(key).await?.map(|(token, _)| token.id);
+        if there.is_none() && self.inner.select(of, key).await?.is_some() {
+            return self.inner.upsert(of, key, input).await;
+        }
         match key {
             Key::Id(id) => drop(input.insert("id".to_owned(), Value::from(id.to_string()))),
             Key::Unique(field, value) => drop(input.insert((*field).to_owned(), Value::from(value.as_str()))),
@@ -225,7 +247,12 @@ impl Entities for WithTokens {
             return self.inner.update(of, key, patch).await;
         }
         self.resolve(of, &mut patch).await?;
-        let Some((old, known)) = self.find(key).await? else { return Err(Fault::nothing_to_update(key.fields())) };
+        let Some((old, known)) = self.find(key).await? else {
+            return match self.inner.select(of, key).await? {
+                Some(_) => self.inner.update(of, key, patch).await,
+                None => Err(Fault::nothing_to_update(key.fields())),
+            };
+        };
         let keeps_refresh = !patch.contains_key("refresh_token");
         let keeps_end = !patch.contains_key("ttl");
         let mut body = table(of).update(&shown(&old, known), patch, Now::system()).map_err(Fault::schema)?;
@@ -244,6 +271,9 @@ impl Entities for WithTokens {
         }
         if let Some((token, _)) = self.find(key).await? {
             self.tokens.remove(token.id).await?;
+        } else if self.inner.select(of, key).await?.is_some() {
+            // It is changed where it is declared.
+            return self.inner.delete(of, key).await;
         }
         Ok(None)
     }

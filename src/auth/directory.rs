@@ -8,8 +8,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::jwt::{CredentialKey, prepare_key};
+use super::oauth2::store::{Digest, Token};
 use crate::diagnostic::Diagnostic;
-use crate::entity::{ById, Consumer, Dataset, JwtSecret, KeyAuthCredential, Oauth2Credential};
+use crate::entity::{ById, Consumer, Dataset, JwtSecret, KeyAuthCredential, Oauth2Credential, Oauth2Token};
 use crate::jose::KeyFault;
 use crate::shared_table::{KeyOf, SharedTable};
 
@@ -46,6 +47,17 @@ impl KeyOf<Oauth2Credential> for ByKey {
     }
 }
 
+/// Index of tokens by the digest of the access token.
+#[derive(Debug)]
+pub struct ByAccess;
+
+impl KeyOf<Token> for ByAccess {
+    type Key = Digest;
+    fn key(entry: &Token) -> &Digest {
+        &entry.access
+    }
+}
+
 /// Index of consumers by `username`; those without one are not in it.
 #[derive(Debug)]
 pub struct ByUsername;
@@ -78,6 +90,8 @@ pub struct Directory {
     pub key_auth: SharedTable<KeyAuthCredential, ByKey>,
     pub oauth2: SharedTable<Oauth2Credential, ByKey>,
     pub oauth2_by_id: SharedTable<Oauth2Credential, ById>,
+    /// Access tokens that the configuration declares.
+    pub oauth2_tokens: SharedTable<Token, ByAccess>,
 }
 
 impl Directory {
@@ -95,6 +109,9 @@ impl Directory {
         }
         for entity in dataset.oauth2_credentials.iter() {
             directory.put_oauth2(entity.clone());
+        }
+        for entity in dataset.oauth2_tokens.iter() {
+            directory.put_oauth2_token(entity);
         }
         directory
     }
@@ -183,6 +200,22 @@ impl Directory {
         self.oauth2_by_id.remove(&old.id);
         if self.oauth2.get(&*old.client_id).is_some_and(|there| there.id == old.id) {
             self.oauth2.remove(&*old.client_id);
+        }
+    }
+
+    /// Puts a declared token in; one without an access token is found by nobody.
+    pub fn put_oauth2_token(&mut self, entity: &Oauth2Token) {
+        if !entity.access_token.is_empty() {
+            self.oauth2_tokens.insert(Arc::new(Token::declared(entity)));
+        }
+    }
+
+    /// As [`Self::remove_jwt`].
+    pub fn remove_oauth2_token(&mut self, old: Option<&Arc<Oauth2Token>>) {
+        let Some(old) = old else { return };
+        let access = Digest::of(&old.access_token);
+        if self.oauth2_tokens.get(&access).is_some_and(|there| there.id == old.id) {
+            self.oauth2_tokens.remove(&access);
         }
     }
 

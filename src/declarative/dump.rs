@@ -55,7 +55,15 @@ pub fn export(dataset: &Dataset) -> String {
     }
     for kind in Kind::ALL {
         let mut entries = exporter.flat.remove(&kind).unwrap_or_default();
-        if matches!(kind, Kind::Certificate | Kind::CaCertificate | Kind::Service | Kind::Upstream | Kind::Consumer) {
+        if matches!(
+            kind,
+            Kind::Certificate
+                | Kind::CaCertificate
+                | Kind::Service
+                | Kind::Upstream
+                | Kind::Consumer
+                | Kind::Oauth2Token
+        ) {
             each(dataset, kind, |document| entries.push(exporter.entry(kind, document)));
         }
         if !entries.is_empty() {
@@ -213,6 +221,7 @@ pub(super) fn each(dataset: &Dataset, kind: Kind, mut take: impl FnMut(Map<Strin
         Kind::JwtSecret => table(dataset.jwt_secrets.iter(), |entity| entity.id, &mut take),
         Kind::KeyAuthCredential => table(dataset.keyauth_credentials.iter(), |entity| entity.id, &mut take),
         Kind::Oauth2Credential => table(dataset.oauth2_credentials.iter(), |entity| entity.id, &mut take),
+        Kind::Oauth2Token => table(dataset.oauth2_tokens.iter(), |entity| entity.id, &mut take),
     }
 }
 

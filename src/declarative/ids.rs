@@ -48,6 +48,7 @@ impl Ids {
                 .or_else(|| text("custom_id").map(|id| Derived::Key(self.of(kind, &format!("custom_id:{id}"))))),
             Kind::JwtSecret | Kind::KeyAuthCredential => key("key"),
             Kind::Oauth2Credential => key("client_id"),
+            Kind::Oauth2Token => key("access_token"),
             Kind::Certificate | Kind::CaCertificate => text("cert").and_then(content),
             Kind::Plugin => text("name").map(|name| {
                 let (route, service, consumer) = (reference("route"), reference("service"), reference("consumer"));

@@ -25,7 +25,6 @@ const COLLECTIONS: &[&str] = &[
     "licenses",
     "mtls_auth_credentials",
     "oauth2_authorization_codes",
-    "oauth2_tokens",
     "parameters",
     "partials",
     "plugin_schemas",

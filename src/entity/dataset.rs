@@ -24,11 +24,12 @@ pub enum Kind {
     JwtSecret,
     KeyAuthCredential,
     Oauth2Credential,
+    Oauth2Token,
     Plugin,
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Certificate,
         Self::CaCertificate,
         Self::Consumer,
@@ -40,6 +41,7 @@ impl Kind {
         Self::JwtSecret,
         Self::KeyAuthCredential,
         Self::Oauth2Credential,
+        Self::Oauth2Token,
         Self::Plugin,
     ];
 
@@ -57,6 +59,7 @@ impl Kind {
             Self::JwtSecret => "jwt_secrets",
             Self::KeyAuthCredential => "keyauth_credentials",
             Self::Oauth2Credential => "oauth2_credentials",
+            Self::Oauth2Token => "oauth2_tokens",
             Self::Plugin => "plugins",
         }
     }
@@ -80,7 +83,7 @@ macro_rules! by_id {
         }
     )*};
 }
-by_id!(Consumer, JwtSecret, KeyAuthCredential, Oauth2Credential);
+by_id!(Consumer, JwtSecret, KeyAuthCredential, Oauth2Credential, Oauth2Token);
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +100,8 @@ pub struct Dataset {
     pub jwt_secrets: SharedTable<JwtSecret, ById>,
     pub keyauth_credentials: SharedTable<KeyAuthCredential, ById>,
     pub oauth2_credentials: SharedTable<Oauth2Credential, ById>,
+    /// Those that a configuration declares; issued ones are in a store of their own.
+    pub oauth2_tokens: SharedTable<Oauth2Token, ById>,
 }
 
 /// One entity of any kind, typed.
@@ -113,6 +118,7 @@ pub enum Entity {
     JwtSecret(Arc<JwtSecret>),
     KeyAuthCredential(Arc<KeyAuthCredential>),
     Oauth2Credential(Arc<Oauth2Credential>),
+    Oauth2Token(Arc<Oauth2Token>),
     Plugin(Arc<Plugin>),
 }
 
@@ -142,6 +148,7 @@ impl Entity {
             Kind::JwtSecret => Self::JwtSecret(from_value(document)?),
             Kind::KeyAuthCredential => Self::KeyAuthCredential(from_value(document)?),
             Kind::Oauth2Credential => Self::Oauth2Credential(from_value(document)?),
+            Kind::Oauth2Token => Self::Oauth2Token(from_value(document)?),
             Kind::Plugin => Self::Plugin(from_value(document)?),
         })
     }
@@ -163,6 +170,7 @@ impl Dataset {
             Entity::JwtSecret(e) => drop(self.jwt_secrets.insert(e)),
             Entity::KeyAuthCredential(e) => drop(self.keyauth_credentials.insert(e)),
             Entity::Oauth2Credential(e) => drop(self.oauth2_credentials.insert(e)),
+            Entity::Oauth2Token(e) => drop(self.oauth2_tokens.insert(e)),
         }
     }
 
@@ -181,6 +189,7 @@ impl Dataset {
             Kind::JwtSecret => drop(self.jwt_secrets.remove(&id)),
             Kind::KeyAuthCredential => drop(self.keyauth_credentials.remove(&id)),
             Kind::Oauth2Credential => drop(self.oauth2_credentials.remove(&id)),
+            Kind::Oauth2Token => drop(self.oauth2_tokens.remove(&id)),
         }
     }
 
@@ -199,6 +208,7 @@ impl Dataset {
             Kind::JwtSecret => self.jwt_secrets.len(),
             Kind::KeyAuthCredential => self.keyauth_credentials.len(),
             Kind::Oauth2Credential => self.oauth2_credentials.len(),
+            Kind::Oauth2Token => self.oauth2_tokens.len(),
         }
     }
 }

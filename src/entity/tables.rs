@@ -46,21 +46,14 @@ pub fn table(kind: Kind) -> &'static Table {
         Kind::JwtSecret => &JWT_SECRETS,
         Kind::KeyAuthCredential => &KEYAUTH_CREDENTIALS,
         Kind::Oauth2Credential => &OAUTH2_CREDENTIALS,
+        Kind::Oauth2Token => &OAUTH2_TOKENS,
         Kind::Plugin => &PLUGINS,
     }
 }
 
-/// Issued tokens: part of the Admin API, not of a configuration.
-pub fn oauth2_tokens() -> &'static Table {
-    &OAUTH2_TOKENS
-}
-
-/// The table of a collection by its name in Kong, `oauth2_tokens` included.
+/// The table of a collection by its name in Kong.
 pub fn by_name(collection: &str) -> Option<&'static Table> {
-    match collection {
-        "oauth2_tokens" => Some(oauth2_tokens()),
-        collection => Kind::from_collection(collection).map(table),
-    }
+    Kind::from_collection(collection).map(table)
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ impl Snapshot {
                 directory.put_oauth2(new.clone());
                 true
             }
+            Change::Put(Entity::Oauth2Token(new)) => {
+                directory.remove_oauth2_token(dataset.oauth2_tokens.get(&new.id));
+                directory.put_oauth2_token(new);
+                true
+            }
             Change::Put(_) => false,
             Change::Removed(Kind::Consumer, id) => {
                 directory.remove_consumer(*id);
@@ -81,6 +86,10 @@ impl Snapshot {
             }
             Change::Removed(Kind::Oauth2Credential, id) => {
                 directory.remove_oauth2(dataset.oauth2_credentials.get(id));
+                true
+            }
+            Change::Removed(Kind::Oauth2Token, id) => {
+                directory.remove_oauth2_token(dataset.oauth2_tokens.get(id));
                 true
             }
             Change::Removed(..) => false,

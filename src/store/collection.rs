@@ -47,8 +47,8 @@ pub struct Collection {
     pub foreign: &'static [Foreign],
     /// Whether documents may carry a `ttl` and end by themselves.
     pub ttl: bool,
-    /// The typed entity; `None` for those that live in the store alone.
-    pub kind: Option<Kind>,
+    /// The typed entity.
+    pub kind: Kind,
 }
 
 const fn cascade(field: &'static str, to: &'static str) -> Foreign {
@@ -68,24 +68,18 @@ const PLAIN: Collection = Collection {
     cache_key: &[],
     foreign: &[],
     ttl: false,
-    kind: None,
+    kind: Kind::Plugin,
 };
 
 /// Every collection; what is referred to comes first.
 pub static COLLECTIONS: [Collection; 13] = [
-    Collection {
-        name: "certificates",
-        path: "certificates",
-        nested: "certificates",
-        kind: Some(Kind::Certificate),
-        ..PLAIN
-    },
+    Collection { name: "certificates", path: "certificates", nested: "certificates", kind: Kind::Certificate, ..PLAIN },
     Collection {
         name: "ca_certificates",
         path: "ca_certificates",
         nested: "ca_certificates",
         unique: &["cert_digest"],
-        kind: Some(Kind::CaCertificate),
+        kind: Kind::CaCertificate,
         ..PLAIN
     },
     Collection {
@@ -94,7 +88,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         nested: "consumers",
         endpoint_key: Some("username"),
         unique: &["username", "custom_id"],
-        kind: Some(Kind::Consumer),
+        kind: Kind::Consumer,
         ..PLAIN
     },
     Collection {
@@ -104,7 +98,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         endpoint_key: Some("name"),
         unique: &["name"],
         foreign: &[restrict("client_certificate", "certificates")],
-        kind: Some(Kind::Service),
+        kind: Kind::Service,
         ..PLAIN
     },
     Collection {
@@ -114,7 +108,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         endpoint_key: Some("name"),
         unique: &["name"],
         foreign: &[restrict("client_certificate", "certificates")],
-        kind: Some(Kind::Upstream),
+        kind: Kind::Upstream,
         ..PLAIN
     },
     Collection {
@@ -124,7 +118,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         endpoint_key: Some("name"),
         unique: &["name"],
         foreign: &[cascade("certificate", "certificates")],
-        kind: Some(Kind::Sni),
+        kind: Kind::Sni,
         ..PLAIN
     },
     Collection {
@@ -134,7 +128,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         endpoint_key: Some("name"),
         unique: &["name"],
         foreign: &[restrict("service", "services")],
-        kind: Some(Kind::Route),
+        kind: Kind::Route,
         ..PLAIN
     },
     Collection {
@@ -144,7 +138,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         endpoint_key: Some("target"),
         cache_key: &["upstream", "target"],
         foreign: &[cascade("upstream", "upstreams")],
-        kind: Some(Kind::Target),
+        kind: Kind::Target,
         ..PLAIN
     },
     Collection {
@@ -154,7 +148,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         endpoint_key: Some("key"),
         unique: &["key"],
         foreign: &[cascade("consumer", "consumers")],
-        kind: Some(Kind::JwtSecret),
+        kind: Kind::JwtSecret,
         ..PLAIN
     },
     Collection {
@@ -165,7 +159,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         unique: &["key"],
         foreign: &[cascade("consumer", "consumers")],
         ttl: true,
-        kind: Some(Kind::KeyAuthCredential),
+        kind: Kind::KeyAuthCredential,
         ..PLAIN
     },
     Collection {
@@ -175,7 +169,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         endpoint_key: Some("client_id"),
         unique: &["client_id"],
         foreign: &[cascade("consumer", "consumers")],
-        kind: Some(Kind::Oauth2Credential),
+        kind: Kind::Oauth2Credential,
         ..PLAIN
     },
     Collection {
@@ -186,6 +180,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         unique: &["access_token", "refresh_token"],
         foreign: &[cascade("credential", "oauth2_credentials"), cascade("service", "services")],
         ttl: true,
+        kind: Kind::Oauth2Token,
         ..PLAIN
     },
     Collection {
@@ -196,7 +191,7 @@ pub static COLLECTIONS: [Collection; 13] = [
         unique: &["instance_name"],
         cache_key: &["name", "route", "service", "consumer"],
         foreign: &[cascade("route", "routes"), cascade("service", "services"), cascade("consumer", "consumers")],
-        kind: Some(Kind::Plugin),
+        kind: Kind::Plugin,
         ..PLAIN
     },
 ];

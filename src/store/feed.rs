@@ -309,9 +309,9 @@ fn kind(document: &Changed) -> Option<Kind> {
 }
 
 /// The entity of a document; none where it is gone, or cannot authenticate anybody (a JWT credential without a key). `None` for
-/// collections that no request needs.
+/// collections that nobody knows.
 fn typed(document: Changed) -> Option<(Kind, uuid::Uuid, Option<Entity>)> {
-    let kind = Collection::find(&document.collection)?.kind?;
+    let kind = Collection::find(&document.collection)?.kind;
     let entity = document.body.and_then(|body| {
         let body = served_form(kind, body)?;
         Entity::from_document(kind, Value::Object(body))

@@ -15,4 +15,4 @@ mod tests;
 pub use self::journal::JournalFault;
 pub use self::local::LocalTokens;
 pub use self::sql::SqlTokens;
-pub(in crate::store) use self::sql::end_owned;
+pub(in crate::store) use self::sql::{end_owned, put_in};

@@ -8,7 +8,7 @@ use super::collection::{Document, Reference};
 use super::read::stored;
 use super::sql::{Param, Session};
 use super::{Body, Error, Store, Stored, now_ms};
-use crate::auth::oauth2::store::Owner;
+use crate::auth::oauth2::store::{Owner, Taken, Token};
 
 /// The channel on which PostgreSQL tells gateways of a new revision.
 pub(super) const CHANNEL: &str = "portcullis_revision";
@@ -253,6 +253,18 @@ impl Write {
             deleted.push(Deleted { id: Uuid::try_parse(&id).unwrap_or_default(), collection });
         }
         Ok(Ok(deleted))
+    }
+
+    /// Keeps a token, in place of the one with its id; whether there was one, and `None` where it said the same.
+    ///
+    /// # Errors
+    /// The inner when another token has what this one has.
+    pub async fn put_token(&mut self, token: &Token) -> Result<Result<Option<bool>, Taken>, Error> {
+        let done = super::tokens::put_in(&mut self.session, token).await?;
+        if matches!(done, Ok(Some(_))) {
+            self.note("oauth2_tokens", &token.id.to_string(), false).await?;
+        }
+        Ok(done)
     }
 
     /// Makes the write happen; its revision. On PostgreSQL every gateway is told.

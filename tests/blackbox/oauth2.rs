@@ -336,3 +336,37 @@ fn nothing_that_was_handed_out_is_kept() {
         assert!(shown.contains("$pbkdf2-sha512$") && !shown.contains("right-secret"), "{shown}");
     }
 }
+
+/// Tokens of a declarative file: good as long as it says so, in the database once it is imported.
+#[test]
+fn tokens_are_declared() {
+    let declared = r#"{
+      "_format_version": "3.0", "_info": {"select_tags": ["tagged"]},
+      "services": [{"name": "echo", "url": "http://127.0.0.1:1", "routes": [{"name": "api", "paths": ["/api"], "plugins": [
+        {"name": "oauth2", "config": {"enable_client_credentials": true}}]}]}],
+      "consumers": [{"username": "jane", "oauth2_credentials": [{"name": "app", "client_id": "app", "client_secret": "s",
+        "oauth2_tokens": [{"access_token": "nested", "expires_in": 0, "service": "echo"}]}]}],
+      "oauth2_tokens": [
+        {"access_token": "top", "credential": "app", "service": "echo", "expires_in": 0, "scope": "email"},
+        {"access_token": "old", "credential": "app", "service": "echo", "expires_in": 10, "created_at": 1000},
+        {"access_token": "global", "credential": "app", "expires_in": 0}
+      ]
+    }"#;
+    for (process, imported) in [(Process::start(declared), false), (Process::on_sqlite(declared), true)] {
+        for (token, good) in [("nested", true), ("top", true), ("old", false), ("global", false), ("other", false)] {
+            assert_eq!(works(&process, token), good, "{token}, imported: {imported}");
+        }
+        let admin = Endpoint::plain(process.admin);
+        let listed = json(&http::get(admin, "/oauth2_tokens", &[]));
+        assert_eq!(listed["data"].as_array().unwrap().len(), 4, "{listed}");
+        let shown = json(&http::get(admin, "/oauth2_tokens/top", &[]));
+        assert_eq!((&shown["scope"], &shown["access_token"]), (&json!("email"), &json!("top")), "{shown}");
+        let remove =
+            format!("DELETE /oauth2_tokens/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", shown["id"].as_str().unwrap());
+        let removed = http::exchange(&mut *admin.connect(), &remove);
+        // One that the file declares is changed in the file.
+        assert_eq!(removed.status, if imported { 204 } else { 405 }, "{removed:?}");
+        assert_eq!(works(&process, "top"), !imported);
+        assert!(works(&process, "nested"));
+    }
+}

@@ -1,6 +1,7 @@
 """Starts the gateway as a user does, beside real services, and ends everything it started."""
 
 import contextlib
+import glob
 import os
 import pathlib
 import pwd
@@ -225,8 +226,9 @@ def oidc_provider(tmp_path_factory):
 class Postgres:
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
-        self.tools = next((p for p in (shutil.which("initdb"),) if p), None)
-        assert self.tools, "PostgreSQL's initdb is not installed"
+        found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
+        assert found, "PostgreSQL's initdb is not installed"
+        self.tools = pathlib.Path(found).parent
         # PostgreSQL does not run as root.
         self.user = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []
         if self.user:
@@ -239,7 +241,7 @@ class Postgres:
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
 
     def run(self, *command):
-        command = [shutil.which(command[0]), *command[1:]]
+        command = [str(self.tools / command[0]), *command[1:]]
         subprocess.run([*self.user, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
 
     def start(self):

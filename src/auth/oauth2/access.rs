@@ -48,7 +48,8 @@ impl Oauth2 {
         });
         state.token = Some(presented.token.as_str().into());
         let digest = Digest::of(&presented.token);
-        let known = self.shared.tokens.lookup(&digest);
+        let declared = || request.directory.oauth2_tokens.get(&digest).cloned();
+        let known = self.shared.tokens.lookup(&digest).or_else(declared);
         if known.is_none() && self.shared.tokens.may_know_more(&digest) {
             return Flow::Wait(Box::pin(async move {
                 let found = self.shared.tokens.fetch(&digest).await;

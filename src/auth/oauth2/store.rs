@@ -11,6 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::entity::Oauth2Token;
+
 /// SHA-256 of a token or code. Its text, in files and databases, is base64url without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Digest(#[serde(with = "base64url")] pub [u8; 32]);
@@ -78,6 +80,25 @@ pub struct Token {
 }
 
 impl Token {
+    /// One that a configuration declares.
+    pub fn declared(entity: &Oauth2Token) -> Self {
+        let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+        let created_at = positive(entity.created_at).unwrap_or_default();
+        Self {
+            id: entity.id,
+            access: Digest::of(&entity.access_token),
+            refresh: entity.refresh_token.as_deref().map(Digest::of),
+            credential: entity.credential.id,
+            service: entity.service.map(|service| service.id),
+            userid: entity.authenticated_userid.clone(),
+            scope: entity.scope.clone(),
+            created_at,
+            expires_in: positive(entity.expires_in).unwrap_or_default(),
+            purge_at: entity.ttl.and_then(positive).map(|ttl| created_at.saturating_add(ttl)),
+            code: None,
+        }
+    }
+
     /// Whether the access token has ended.
     pub fn is_expired(&self, now: u64) -> bool {
         (self.expires_in > 0 && now.saturating_sub(self.created_at) > self.expires_in) || self.is_purged(now)

@@ -73,7 +73,10 @@ impl Oidc {
             let digest = Digest::of(token);
             let row = match &at.have.oauth2 {
                 Some(row) => row.clone(),
-                None => match self.lent.tokens.lookup(&digest) {
+                None => match self.lent.tokens.lookup(&digest).or_else(|| {
+                    // Declared in the configuration.
+                    request.directory.oauth2_tokens.get(&digest).cloned()
+                }) {
                     None if self.lent.tokens.may_know_more(&digest) => {
                         return Err(Halt::Need(Box::new(Need::Oauth2(digest))));
                     }

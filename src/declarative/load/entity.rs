@@ -184,7 +184,8 @@ impl Loader<'_> {
         };
         for (n, value) in list.into_iter().enumerate() {
             let at = At::Index(&list_at, n);
-            if matches!(kind, Kind::Route | Kind::Plugin) {
+            // What may refer to entities that are read later.
+            if matches!(kind, Kind::Route | Kind::Oauth2Token | Kind::Plugin) {
                 self.waiting.entry(kind).or_default().push(Waiting {
                     value,
                     path: at.to_path(),
@@ -201,7 +202,7 @@ impl Loader<'_> {
         if let Some(defaults) = self.header.defaults.get(&kind) {
             fill(document, defaults);
         }
-        if !self.header.tags.is_empty() {
+        if !self.header.tags.is_empty() && kind != Kind::Oauth2Token {
             let tags = document.entry("tags").or_insert(Value::Null);
             if tags.is_null() {
                 *tags = Value::Array(Vec::new());
@@ -510,6 +511,7 @@ fn nested(kind: Kind, name: &str) -> &'static [Option<Kind>] {
         (Kind::Consumer, "jwt_secrets") => &[Some(Kind::JwtSecret)],
         (Kind::Consumer, "keyauth_credentials") => &[Some(Kind::KeyAuthCredential)],
         (Kind::Consumer, "oauth2_credentials") => &[Some(Kind::Oauth2Credential)],
+        (Kind::Oauth2Credential | Kind::Service, "oauth2_tokens") => &[Some(Kind::Oauth2Token)],
         (Kind::Upstream, "targets") => &[Some(Kind::Target)],
         (Kind::Certificate, "snis") => &[Some(Kind::Sni)],
         (
@@ -522,7 +524,7 @@ fn nested(kind: Kind, name: &str) -> &'static [Option<Kind>] {
             | "oauth2_tokens"
             | "oauth2_authorization_codes",
         )
-        | (Kind::Oauth2Credential, "oauth2_tokens" | "oauth2_authorization_codes")
+        | (Kind::Oauth2Credential, "oauth2_authorization_codes")
         | (Kind::Service | Kind::Route, "filter_chains" | "oauth2_tokens") => UNSUPPORTED,
         _ => &[],
     }

@@ -65,7 +65,7 @@ impl Index {
 
     /// Whether entities of the kind are referred to by their endpoint key.
     pub fn is_named(kind: Kind) -> bool {
-        matches!(kind, Kind::Service | Kind::Route | Kind::Upstream | Kind::Consumer)
+        matches!(kind, Kind::Service | Kind::Route | Kind::Upstream | Kind::Consumer | Kind::Oauth2Credential)
     }
 
     /// Takes an endpoint key; `false` if it was taken.
@@ -100,6 +100,7 @@ impl Index {
             Kind::JwtSecret => dataset.jwt_secrets.get(&id).is_some(),
             Kind::KeyAuthCredential => dataset.keyauth_credentials.get(&id).is_some(),
             Kind::Oauth2Credential => dataset.oauth2_credentials.get(&id).is_some(),
+            Kind::Oauth2Token => dataset.oauth2_tokens.get(&id).is_some(),
             _ => false,
         };
         large || self.ids.contains(&(kind, id))
@@ -125,7 +126,10 @@ impl Index {
 }
 
 fn is_large(kind: Kind) -> bool {
-    matches!(kind, Kind::Consumer | Kind::JwtSecret | Kind::KeyAuthCredential | Kind::Oauth2Credential)
+    matches!(
+        kind,
+        Kind::Consumer | Kind::JwtSecret | Kind::KeyAuthCredential | Kind::Oauth2Credential | Kind::Oauth2Token
+    )
 }
 
 /// The text of a unique value, whatever its type; `None` for null.

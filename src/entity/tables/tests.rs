@@ -5,7 +5,7 @@ mod secrets;
 
 use serde_json::{Value, json};
 
-use super::{by_name, oauth2_tokens, table};
+use super::{by_name, table};
 use crate::entity::{Entity, Kind};
 use crate::schema::{Document, Now, Violations, from_form};
 
@@ -92,6 +92,7 @@ fn least(kind: Kind) -> Value {
         Kind::Target => json!({"target": "h", "upstream": id}),
         Kind::JwtSecret | Kind::KeyAuthCredential => json!({"consumer": id}),
         Kind::Oauth2Credential => json!({"name": "n", "consumer": id}),
+        Kind::Oauth2Token => json!({"credential": id, "expires_in": 60}),
         Kind::Plugin => json!({"name": "jwt"}),
     }
 }
@@ -109,6 +110,7 @@ fn typed_and_back(kind: Kind, document: &Value) -> Value {
         Entity::JwtSecret(e) => serde_json::to_value(&*e),
         Entity::KeyAuthCredential(e) => serde_json::to_value(&*e),
         Entity::Oauth2Credential(e) => serde_json::to_value(&*e),
+        Entity::Oauth2Token(e) => serde_json::to_value(&*e),
         Entity::Plugin(e) => serde_json::to_value(&*e),
     };
     back.unwrap()

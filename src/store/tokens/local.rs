@@ -15,14 +15,14 @@ use crate::auth::oauth2::store::{
 /// Tokens of this gateway alone.
 #[derive(Debug)]
 pub struct LocalTokens {
-    memory: Memory,
-    journal: Option<Journal>,
+    memory: Arc<Memory>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl LocalTokens {
     /// Tokens that end with the process.
     pub fn in_memory() -> Self {
-        Self { memory: Memory::default(), journal: None }
+        Self { memory: Arc::default(), journal: None }
     }
 
     /// Tokens that are kept in a file; what it holds is read first, and a file grown past its use is written anew.
@@ -30,14 +30,13 @@ impl LocalTokens {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn in_file(path: &Path, now: u64) -> Result<Self, JournalFault> {
-        let memory = Memory::default();
-        let journal = Journal::open(path, |entry| memory.replay(entry))?;
+        let memory = Arc::<Memory>::default();
+        let journal = Journal::open(path, memory.clone())?;
         memory.sweep(now);
-        // Not always: a process that is being replaced may still append to it.
         if journal.wants_rewriting(memory.len()) {
-            journal.rewrite(|| memory.entries())?;
+            journal.rewrite()?;
         }
-        Ok(Self { memory, journal: Some(journal) })
+        Ok(Self { memory, journal: Some(Arc::new(journal)) })
     }
 
     /// Forgets what has ended; run now and then.
@@ -52,12 +51,21 @@ impl LocalTokens {
         }
     }
 
-    /// Replaces the file by one that holds nothing but what is needed.
+    /// Replaces the file by one that holds nothing but what is needed, unless another process has it open.
     ///
     /// # Errors
     /// When that cannot be written; the old one then stays in use.
     pub fn write_anew(&self) -> Result<(), JournalFault> {
-        self.journal.as_ref().map_or(Ok(()), |journal| journal.rewrite(|| self.memory.entries()))
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.rewrite())
+    }
+
+    /// Takes in what a process wrote that this one takes over from.
+    async fn catch_up(&self) -> Result<(), StoreFault> {
+        let Some(journal) = self.journal.clone().filter(|journal| journal.is_behind()) else { return Ok(()) };
+        // The writer has the file while it waits for the disk.
+        let read = tokio::task::spawn_blocking(move || journal.catch_up()).await;
+        let read = read.map_err(|fault| StoreFault(fault.to_string()))?;
+        read.map_err(|fault| StoreFault(fault.to_string()))
     }
 
     async fn keep(&self, entry: Entry) -> Result<(), StoreFault> {
@@ -79,14 +87,16 @@ impl TokenStore for LocalTokens {
     }
 
     fn may_know_more(&self, _access: &Digest) -> bool {
-        false
+        self.journal.as_ref().is_some_and(|journal| journal.is_behind())
     }
 
     async fn fetch(&self, access: &Digest) -> Result<Option<Arc<Token>>, StoreFault> {
+        self.catch_up().await?;
         Ok(self.memory.lookup(access))
     }
 
     async fn by_refresh(&self, refresh: &Digest) -> Result<Option<Arc<Token>>, StoreFault> {
+        self.catch_up().await?;
         Ok(self.memory.by_refresh(refresh))
     }
 
@@ -110,6 +120,7 @@ impl TokenStore for LocalTokens {
     }
 
     async fn code(&self, digest: &Digest, now: u64) -> Result<Option<Code>, StoreFault> {
+        self.catch_up().await?;
         Ok(self.memory.code(digest).filter(|code| now < code.expires_at))
     }
 

@@ -117,6 +117,17 @@ pub(in crate::store) async fn end_owned(session: &mut Session, owners: &[Owner])
     writes::tell(session, sequence, &ended).await
 }
 
+/// Keeps a token within a write of entities; whether it replaced one, and `None` where it says what that says.
+///
+/// # Errors
+/// The inner when another token has what this one has.
+pub(in crate::store) async fn put_in(
+    session: &mut Session,
+    token: &Token,
+) -> Result<Result<Option<bool>, Taken>, Error> {
+    writes::put_in(session, token).await
+}
+
 fn overloaded() -> StoreFault {
     StoreFault("too many requests wait for the database".into())
 }

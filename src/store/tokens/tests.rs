@@ -233,6 +233,46 @@ async fn the_file_brings_everything_back() {
     assert!(matches!(LocalTokens::in_file(&path, 100), Err(JournalFault::Line { line: 1, .. })));
 }
 
+/// A process takes over from another: both have the file open for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_append_to_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens.jsonl");
+    let old = LocalTokens::in_file(&path, 100).unwrap();
+    old.issue(token("before", None, None)).await.unwrap();
+    let new = LocalTokens::in_file(&path, 100).unwrap();
+    old.issue(token("late", Some("late-r"), None)).await.unwrap();
+    old.put_code(code("c")).await.unwrap();
+    assert!(new.may_know_more(&Digest::of("late")) && there(&new, "late").await && there(&new, "before").await);
+    assert!(!new.may_know_more(&Digest::of("unknown")), "it has read everything");
+    new.issue(token("own", None, None)).await.unwrap();
+    old.issue(token("later", None, None)).await.unwrap();
+    new.issue(token("own2", None, None)).await.unwrap();
+    assert!(new.lookup(&Digest::of("later")).is_some(), "read on the way");
+    assert!(there(&old, "own").await && there(&old, "own2").await);
+    assert!(new.rotate(&Digest::of("late-r"), token("rotated", None, None)).await.unwrap());
+    assert!(new.code(&Digest::of("c"), 0).await.unwrap().is_some());
+    // Neither takes the file away from the other.
+    new.write_anew().unwrap();
+    old.write_anew().unwrap();
+    old.issue(token("last", None, None)).await.unwrap();
+    assert!(there(&new, "last").await);
+    drop(old);
+    let held = std::time::Instant::now();
+    let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
+    let before = lines();
+    while lines() == before {
+        new.write_anew().unwrap();
+        assert!(held.elapsed() < Duration::from_secs(5), "it is written anew once the other process is gone");
+    }
+    drop(new);
+    let again = LocalTokens::in_file(&path, 100).unwrap();
+    for name in ["before", "later", "own", "own2", "rotated", "last"] {
+        assert!(again.lookup(&Digest::of(name)).is_some(), "{name}");
+    }
+    assert!(again.lookup(&Digest::of("late")).is_none());
+}
+
 /// Compaction gathers what is in memory while others append.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_while_the_file_is_written_anew() {

@@ -105,13 +105,14 @@ fn api_keys_and_applications() {
     table(Kind::Oauth2Credential).transform(&mut hashed);
     assert_ne!(hashed["client_secret"], "$pbkdf2-sha512$mine", "what only looks like a hash is hashed");
 
-    let token = oauth2_tokens().insert(object(json!({"credential": {"id": ID}, "expires_in": 3600})), NOW).unwrap();
+    let token =
+        table(Kind::Oauth2Token).insert(object(json!({"credential": {"id": ID}, "expires_in": 3600})), NOW).unwrap();
     assert_eq!(token["access_token"].as_str().map(str::len), Some(32));
     assert_eq!(
         (&token["token_type"], &token["ttl"], &token["service"]),
         (&json!("bearer"), &json!(null), &json!(null))
     );
-    let empty = oauth2_tokens().insert(Document::new(), NOW).unwrap_err();
+    let empty = table(Kind::Oauth2Token).insert(Document::new(), NOW).unwrap_err();
     assert_eq!(
         Value::Object(empty.fields),
         json!({"credential": "required field missing", "expires_in": "required field missing"})

@@ -137,6 +137,25 @@ async fn put(session: &mut Session, token: &Token, how: Put, effects: &mut Effec
     Ok(Outcome::Done(true))
 }
 
+/// As a [`Task::Put`] that replaces, in a transaction of somebody else's.
+pub async fn put_in(session: &mut Session, token: &Token) -> Result<Result<Option<bool>, Taken>, Error> {
+    let there = rows::beside(session, token).await?;
+    let old = there.iter().find(|there| there.id == token.id);
+    if old.is_some_and(|old| **old == *token) {
+        return Ok(Ok(None));
+    }
+    let replaced = old.is_some();
+    let sequence = next_sequence(session).await?;
+    let mut effects = Effects::default();
+    match put(session, token, Put::Replace, &mut effects).await? {
+        Outcome::Taken(taken) => Ok(Err(taken)),
+        Outcome::Done(_) => {
+            tell(session, sequence, &effects.ended).await?;
+            Ok(Ok(Some(replaced)))
+        }
+    }
+}
+
 pub async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<(Task, Answer<Outcome>)>) {
     while let Some(first) = queue.recv().await {
         let mut all = vec![first];
