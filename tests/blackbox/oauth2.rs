@@ -167,6 +167,39 @@ fn an_unknown_client_and_a_wrong_secret_are_told_the_same_in_the_same_time() {
     }
 }
 
+/// RFC 6749 section 2.3.1 has id and secret encoded; most clients, and Kong, do not.
+#[test]
+fn a_basic_header_is_read_both_ways() {
+    use base64::Engine as _;
+    let odd = DOOR.replace(
+        "\"client_id\": \"plain\", \"client_secret\": \"right-secret\"",
+        "\"client_id\": \"a b\", \"client_secret\": \"50%25-+x\"",
+    );
+    let process = Process::start(&odd);
+    let form = "grant_type=client_credentials";
+    let ask = |client: u8, credentials: &str| {
+        let basic = base64::engine::general_purpose::STANDARD.encode(credentials);
+        let request = format!(
+            "POST /api/oauth2/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {basic}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        http::exchange(&mut *Endpoint::tls(process.https).from(client).connect(), &request).status
+    };
+    for (credentials, status) in [
+        ("a b:50%25-+x", 200),
+        ("a+b:50%2525%2D%2Bx", 200),
+        ("a%20b:50%2525%2D%2Bx", 200),
+        ("a b:50%-+x", 401),
+        ("a b:50%25- x", 401),
+        ("hashed:right%2Dsecret", 200),
+        ("hashed:right-secret", 200),
+        ("hashed:right%252Dsecret", 401),
+    ] {
+        assert_eq!(ask(60, credentials), status, "{credentials}");
+    }
+}
+
 #[test]
 fn guessing_is_stopped_for_the_address_alone() {
     let process = Process::start(DOOR);

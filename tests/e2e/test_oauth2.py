@@ -126,7 +126,7 @@ def works(gateway, token):
 
 
 @pytest.mark.parametrize("store", ["file", "postgres"])
-def test_authlib(start, store, monkeypatch):
+def test_authlib(start, store):
     import warnings
 
     import requests
@@ -140,7 +140,7 @@ def test_authlib(start, store, monkeypatch):
             "app", "app-secret", scope="email", redirect_uri=CALLBACK, token_endpoint_auth_method=method,
             code_challenge_method="S256",
         )
-        session.verify = False
+        session.verify, session.trust_env = False, False
         own = session.fetch_token(f"{base}/token", grant_type="client_credentials")
         assert own["token_type"] == "bearer" and "refresh_token" not in own and works(running, own["access_token"])
 

@@ -92,35 +92,44 @@ impl Clients {
         address: IpAddr,
         client_id: Option<&str>,
         client: Option<&Arc<Oauth2Credential>>,
-        given: &str,
+        presented: &Presented,
     ) -> Option<bool> {
+        let given = presented.client_secret.as_deref().unwrap_or_default();
+        let readings = std::iter::once(given).chain(presented.decoded_secret.as_deref());
         let hashed = client.filter(|client| client.hash_secret || secret::is_hash(&client.client_secret));
-        let digest = hashed.map(|client| self.digest(client.id, &client.client_secret, given));
-        if digest.is_some_and(|digest| self.verified.get(&digest).is_some()) {
-            return Some(true);
-        }
-        if hashed.is_none() && client.is_some_and(|client| secret::verify_plain(&client.client_secret, given)) {
-            return Some(true);
+        for given in readings.clone() {
+            let good = match (hashed, client) {
+                (Some(client), _) => self.verified.get(&self.digest(client.id, &client.client_secret, given)).is_some(),
+                (None, client) => client.is_some_and(|client| secret::verify_plain(&client.client_secret, given)),
+            };
+            if good {
+                return Some(true);
+            }
         }
         let _permit = self.hashing.acquire().await.ok()?;
         if self.is_over_budget(address, client_id) {
             return None;
         }
-        let (stored, given) = (hashed.map(|client| client.client_secret.clone()), given.to_owned());
-        let work = move || match stored {
-            Some(stored) => secret::verify_hash(&stored, &given),
-            None => {
-                secret::verify_nothing(&given);
-                false
-            }
+        let stored = hashed.map(|client| client.client_secret.clone());
+        let readings: Vec<String> = readings.map(str::to_owned).collect();
+        let work = move || {
+            readings.into_iter().find(|given| match &stored {
+                Some(stored) => secret::verify_hash(stored, given),
+                None => {
+                    secret::verify_nothing(given);
+                    false
+                }
+            })
         };
-        let good = tokio::task::spawn_blocking(work).await.unwrap_or(false);
-        match digest.filter(|_| good) {
-            Some(digest) => self.verified.insert(digest, ()),
+        let good = tokio::task::spawn_blocking(work).await.unwrap_or(None);
+        match (&good, hashed) {
+            (Some(good), Some(client)) => {
+                self.verified.insert(self.digest(client.id, &client.client_secret, good), ());
+            }
             // Counted before the next one gets its turn.
-            None => self.failed(address, client_id),
+            _ => self.failed(address, client_id),
         }
-        Some(good)
+        Some(good.is_some())
     }
 }
 
@@ -129,6 +138,9 @@ impl Clients {
 pub struct Presented {
     pub client_id: Option<String>,
     pub client_secret: Option<String>,
+    /// The secret of a header as RFC 6749 section 2.3.1 has it, percent-encoded, where that is another one. Most clients, and
+    /// Kong, leave it as it is.
+    pub decoded_secret: Option<String>,
     pub from_header: bool,
 }
 
@@ -137,13 +149,33 @@ impl Oauth2 {
     pub(super) fn presented(&self, request: &Request<'_>, arguments: &Arguments) -> Presented {
         let (id, secret) = (arguments.text("client_id"), arguments.text("client_secret"));
         if let (Some(id), Some(secret)) = (id, secret) {
-            return Presented { client_id: Some(id.into()), client_secret: Some(secret.into()), from_header: false };
+            return Presented {
+                client_id: Some(id.into()),
+                client_secret: Some(secret.into()),
+                ..Presented::default()
+            };
         }
         if let Some((id, secret)) = request.headers.get(&self.header).and_then(|value| basic(value.to_str().ok()?)) {
-            return Presented { client_id: Some(id), client_secret: Some(secret), from_header: true };
+            let known = |id: &str| request.directory.oauth2.get(id).is_some();
+            let decoded_id = decoded(&id).filter(|decoded| !known(&id) && known(decoded));
+            return Presented {
+                client_id: Some(decoded_id.unwrap_or(id)),
+                decoded_secret: decoded(&secret),
+                client_secret: Some(secret),
+                from_header: true,
+            };
         }
-        Presented { client_id: id.map(Into::into), client_secret: None, from_header: false }
+        Presented { client_id: id.map(Into::into), ..Presented::default() }
     }
+}
+
+/// The text that was percent-encoded as in a form; `None` where that changes nothing, or is no text.
+fn decoded(text: &str) -> Option<String> {
+    if !text.contains(['%', '+']) {
+        return None;
+    }
+    let spaced = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(Into::into)
 }
 
 /// Id and secret of a `Basic` header.

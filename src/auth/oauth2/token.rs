@@ -118,7 +118,7 @@ impl Oauth2 {
             }
         }
         let secret = presented.client_secret.as_deref();
-        let verify = |client| self.verify_client(request, client_id, client, secret.unwrap_or_default());
+        let verify = |client| self.verify_client(request, client, presented);
         match client.map(|client| client.client_type) {
             Some(Oauth2ClientType::Public) => {
                 if secret.is_some_and(|secret| !secret.is_empty()) {
@@ -153,11 +153,11 @@ impl Oauth2 {
     async fn verify_client(
         &self,
         request: &Request<'_>,
-        client_id: Option<&str>,
         client: Option<&std::sync::Arc<Oauth2Credential>>,
-        secret: &str,
+        presented: &super::client::Presented,
     ) -> Result<bool, Refused> {
-        let verified = self.shared.clients.verify(request.client.address, client_id, client, secret).await;
+        let client_id = presented.client_id.as_deref();
+        let verified = self.shared.clients.verify(request.client.address, client_id, client, presented).await;
         verified.ok_or(Refused::Attempts)
     }
 

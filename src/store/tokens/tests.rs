@@ -212,7 +212,7 @@ async fn the_file_brings_everything_back() {
     store.redeem(&Digest::of("taken"), token("of-code", None, Some("taken"))).await.unwrap();
     store.rotate(&Digest::of("r"), token("b", Some("r2"), Some("kept"))).await.unwrap();
     let gone = token("gone", Some("gone-r"), None);
-    store.put(gone.clone(), Put::New).await.unwrap();
+    store.put(gone.clone(), Put::New).await.unwrap().unwrap();
     store.remove(gone.id).await.unwrap();
     drop(store);
     // A crash in the middle of a write.
@@ -340,7 +340,7 @@ async fn share(url: &str, within: Duration) {
 
     let late = token("late", None, None);
     assert!(!there(&*two, "late").await && !two.may_know_more(&late.access), "a token nobody has is asked for once");
-    one.put(late.clone(), Put::New).await.unwrap();
+    one.put(late.clone(), Put::New).await.unwrap().unwrap();
     until("a token that was missing a moment ago", || two.may_know_more(&late.access)).await;
     assert!(there(&*two, "late").await && two.lookup(&late.access).is_some());
 

@@ -25,8 +25,11 @@ const REMEMBERED: i64 = 3600;
 /// A gateway that heard nothing for so long forgets all it knows.
 const DEAF: Duration = Duration::from_secs(1800);
 
-/// Tokens read or rows deleted at once.
+/// Rows deleted at once.
 const CHUNK: usize = 10_000;
+
+/// Tokens read at once.
+const PAGE: usize = 2_000;
 
 fn now() -> u64 {
     u64::try_from(now_ms() / 1000).unwrap_or_default()
@@ -132,7 +135,7 @@ async fn read_all(shared: Arc<Shared>, stop: watch::Receiver<bool>) {
     let (mut after, mut count, started) = (None, 0, Instant::now());
     while !*stop.borrow() {
         let asked = shared.known.asking();
-        let page = match in_time(rows::page(&shared.store, None, after, CHUNK)).await {
+        let page = match in_time(rows::page(&shared.store, None, after, PAGE)).await {
             Ok(page) => page,
             Err(fault) => {
                 tracing::debug!(%fault, "tokens are read when they are first used");
