@@ -305,7 +305,7 @@ fn as_changes(documents: Vec<Changed>) -> Vec<Change> {
 }
 
 fn kind(document: &Changed) -> Option<Kind> {
-    Collection::find(&document.collection)?.kind
+    Some(Collection::find(&document.collection)?.kind)
 }
 
 /// The entity of a document; none where it is gone, or cannot authenticate anybody (a JWT credential without a key). `None` for
