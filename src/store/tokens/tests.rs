@@ -185,7 +185,7 @@ async fn tokens_are_administered() {
         let renamed = Token { access: Digest::of("new"), ..one.clone() };
         assert_eq!(store.put(renamed, Put::Replace).await.unwrap(), Ok(()), "{name}");
         assert!(there(&*store, "new").await && !there(&*store, "1").await, "{name}");
-        let mut ids = vec![one.id, two.id, mine.id];
+        let mut ids = [one.id, two.id, mine.id];
         ids.sort();
         let page = store.list(None, None, 2).await.unwrap();
         assert_eq!(page.iter().map(|token| token.id).collect::<Vec<_>>(), ids[..2], "{name}");
