@@ -75,7 +75,7 @@ impl Oidc {
                 Some(row) => row.clone(),
                 None => match self.lent.tokens.lookup(&digest).or_else(|| {
                     // Declared in the configuration.
-                    request.directory.oauth2_tokens.get(&digest).cloned()
+                    at.request.directory.oauth2_tokens.get(&digest).cloned()
                 }) {
                     None if self.lent.tokens.may_know_more(&digest) => {
                         return Err(Halt::Need(Box::new(Need::Oauth2(digest))));
