@@ -127,7 +127,9 @@ function base(): string {
 }
 
 /** Fields that are not written into a command line: it is read over shoulders and kept in histories. */
-const SECRET = new Set(["secret", "client_secret", "token"]);
+const SECRET = new Set(["secret", "client_secret", "session_secret", "password", "provision_key", "token"]);
+
+const masked = (name: string, value: unknown): unknown => (Array.isArray(value) ? [`\u0001${name}\u0001`] : `\u0001${name}\u0001`);
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
@@ -139,7 +141,7 @@ export function curl(method: string, path: string, body?: Json | Entity): string
   const url = base() + path;
   words.push(/[?&*;()!$ ]/.test(url) ? quoted(url) : url);
   if (body !== undefined) {
-    const text = JSON.stringify(body, (name, value) => (SECRET.has(name) && value ? `\u0001${name}\u0001` : value));
+    const text = JSON.stringify(body, (name, value) => ((SECRET.has(name) || (name === "key" && path.includes("/key-auth"))) && value ? masked(name, value) : value));
     const shown = quoted(text).replace(/\u0001|\\u0001/g, "\u0001").replace(/\u0001(\w+)\u0001/g, (_, name: string) => `'"$${name.toUpperCase()}"'`);
     words.push("-H", "'Content-Type: application/json'", "-d", shown);
   }

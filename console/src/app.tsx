@@ -57,6 +57,7 @@ function Unlock() {
     unlock(token);
     try {
       status.set(await get("/status"));
+      node.set(await get("/"));
     } catch {
       say(connection.get() === "locked");
     }

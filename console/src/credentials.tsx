@@ -255,7 +255,6 @@ function Rotate({ sort, path, entity, onClose, onDone }: { sort: Sort; path: str
       fail(fault as Error);
     }
   };
-  const told: Entity = { ...body, [field]: asymmetric ? value : field === "key" ? "NEW_KEY" : value };
   return (
     <Dialog title={`Rotate ${sort.name(entity)}`} onClose={onClose}>
       <form onSubmit={rotate} noValidate>
@@ -266,7 +265,7 @@ function Rotate({ sort, path, entity, onClose, onDone }: { sort: Sort; path: str
         </fieldset>
         {asymmetric && <PemField algorithm={entity.algorithm} value={pem} set={paste} />}
         {error && <Failure error={error} />}
-        <Curl method={method} path={address} body={told} />
+        <Curl method={method} path={address} body={body} />
         <div class="actions end">
           <Button onClick={onClose}>Cancel</Button>
           <Button kind="primary" type="submit" disabled={asymmetric && look(pem).kind !== "public"}>{beside ? "Add" : "Replace"}</Button>

@@ -136,12 +136,12 @@ function Field({ cx, path, def }: { cx: Cx; path: string[]; def: Def }) {
   const id = idOf(path);
   const value = at(cx.values, path) ?? null;
   const text = error === undefined ? "" : messages(error).map(([, message]) => message).join("; ");
-  const hint = [HINTS[`${cx.kind}.${path.join(".")}`], rule(def)].filter(Boolean).join(" · ");
+  const hint = [HINTS[`${cx.kind}.${path.join(".")}`], def.auto && "generated when empty", rule(def)].filter(Boolean).join(" · ");
   const described = [hint && `${id}-hint`, text && `${id}-error`].filter(Boolean).join(" ") || undefined;
-  const common = { id, "aria-describedby": described, "aria-invalid": text ? true : undefined, "aria-required": def.required && def.default === undefined ? true : undefined };
+  const common = { id, "aria-describedby": described, "aria-invalid": text ? true : undefined, "aria-required": mustBeGiven(def) ? true : undefined };
   const set = (next: any): void => cx.set(path, next);
   const group = (def.type === "set" || def.type === "array") && !!def.elements?.one_of;
-  const label = <>{name}{def.required && def.default === undefined && <span class="required" aria-hidden="true"> *</span>}</>;
+  const label = <>{name}{mustBeGiven(def) && <span class="required" aria-hidden="true"> *</span>}</>;
   const after = (
     <>
       {hint && <p class="hint" id={`${id}-hint`}>{hint}</p>}
@@ -185,10 +185,18 @@ function Field({ cx, path, def }: { cx: Cx; path: string[]; def: Def }) {
   );
 }
 
-function Input({ def, value, set, readOnly, common }: { def: Def; value: any; set(value: any): void; readOnly: boolean; common: any }) {
+const mustBeGiven = (def: Def): boolean => !!def.required && def.default === undefined && !def.auto;
+
+function Input({ def, value, set: give, readOnly, common }: { def: Def; value: any; set(value: any): void; readOnly: boolean; common: any }) {
   const list = def.type === "array" || def.type === "set";
   const map = def.type === "map" && ["string", "integer", "number", "boolean"].includes((def.values?.elements ?? def.values)?.type ?? "");
-  const text = useMemo(() => (list ? toLines(value) : map ? mapToLines(value) : typeof value === "object" && value !== null ? JSON.stringify(value, null, 2) : String(value ?? "")), []);
+  // A secret that is there is not shown again: it stays unless something is typed over it.
+  const [before] = useState(value);
+  const secret = !!(def.encrypted || def.elements?.encrypted) && !common.id.endsWith("-client_id");
+  const kept = secret && before !== null && before.length !== 0;
+  const set = (next: any): void => give(kept && (next === null || next.length === 0) ? before : next);
+  if (kept) common = { ...common, placeholder: "Kept as it is; type to replace it" };
+  const text = useMemo(() => (kept ? "" : list ? toLines(value) : map ? mapToLines(value) : typeof value === "object" && value !== null ? JSON.stringify(value, null, 2) : String(value ?? "")), []);
   if (def.type === "foreign") return <Reference to={def.reference!} value={value} set={set} readOnly={readOnly} common={common} />;
   if (def.one_of || def.type === "boolean") {
     const options: any[] = def.one_of ?? [true, false];
@@ -207,7 +215,7 @@ function Input({ def, value, set, readOnly, common }: { def: Def; value: any; se
     return <textarea {...common} rows={Math.min(8, Math.max(2, text.split("\n").length))} spellcheck={false} readOnly={readOnly} onInput={(event) => set(read(event.currentTarget.value) ?? (list && def.required ? [] : null))}>{text}</textarea>;
   }
   const numeric = def.type === "integer" || def.type === "number";
-  if (def.encrypted) return <input {...common} type="password" autocomplete="new-password" readOnly={readOnly} defaultValue={text} onInput={(event) => set(event.currentTarget.value || null)} />;
+  if (secret && !list) return <input {...common} type="password" autocomplete="new-password" readOnly={readOnly} defaultValue={text} onInput={(event) => set(event.currentTarget.value || null)} />;
   if (text.includes("\n")) return <textarea {...common} rows={6} spellcheck={false} readOnly={readOnly} onInput={(event) => set(event.currentTarget.value || null)}>{text}</textarea>;
   return <input {...common} inputMode={numeric ? "numeric" : undefined} spellcheck={false} readOnly={readOnly} defaultValue={text} onInput={(event) => {
     const typed = event.currentTarget.value;

@@ -25,8 +25,9 @@ class Browser:
     def __init__(self):
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.playwright = sync_playwright().start()
-        sandbox = [] if os.getuid() else ["--no-sandbox"]
-        self.chromium = self.playwright.chromium.launch(executable_path=shutil.which("chromium"), args=sandbox)
+        # Containers have little /dev/shm, and root has no sandbox.
+        arguments = ["--disable-dev-shm-usage"] + ([] if os.getuid() else ["--no-sandbox"])
+        self.chromium = self.playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
 
     def console(self, gate, **context):
         return Console(self.chromium.new_context(viewport=DESK, **context), gate)

@@ -16,22 +16,6 @@ def mint(lifetime, secret=SECRET, key="jwttoken", **claims):
     return jwt.encode({"iat": now, "exp": now + lifetime, "iss": key, **claims}, secret, algorithm="HS256")
 
 
-@pytest.fixture
-def console(gateway, chromium):
-    """A factory: console(config) opens the console of a new gateway; nothing may have gone wrong in the page at the end."""
-    opened = []
-
-    def start(*arguments, context=None, **more):
-        opened.append(chromium.console(gateway(*arguments, **more), **(context or {})))
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        one.context.close()
-        assert one.faults == []
-        assert {request.url.split("/")[2] for request in one.asked} <= {f"127.0.0.1:{one.gate.console}"}, "another host was asked"
-
-
 def test_walkthrough_004_in_the_browser(console, service):
     tab = console()
     page, gate = tab.page, tab.gate

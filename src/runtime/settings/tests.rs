@@ -105,6 +105,13 @@ fn settings_that_contradict_each_other_are_refused() {
     }
 }
 
+#[test]
+fn only_a_console_that_was_asked_for_must_be_there() {
+    assert!(Settings::defaults().is_console_at_default());
+    assert!(!read("admin_gui_listen: 127.0.0.1:8003", &[]).unwrap().is_console_at_default());
+    assert!(!read("admin_gui_listen: off", &[]).unwrap().is_console_at_default());
+}
+
 /// Compares a generated file of the repository; writes it anew when `BLESS` is set.
 fn generated(path: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -1,0 +1,174 @@
+"""The console's live pages beside what the gateway says elsewhere: under load, after reloads, with many consumers."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import jwt
+import pytest
+from playwright.sync_api import expect
+
+from conftest import BIN, fetch
+
+SECRET = "secret-of-alice-32-bytes-or-more"
+CONFIG = """
+_format_version: "3.0"
+services:
+- name: s
+  url: http://127.0.0.1:{service}
+  routes:
+  - name: orders
+    paths: [/orders]
+    plugins:
+    - name: jwt
+      config:
+        claims_to_verify: [exp]
+    - name: request-termination
+      config:
+        status_code: 200
+        message: fine
+consumers:
+- username: alice
+  jwt_secrets:
+  - key: alice-key
+    secret: {secret}
+"""
+
+LOAD = """
+local tokens = {{{tokens}}}
+local at = 0
+request = function()
+  at = at % #tokens + 1
+  local headers = {{}}
+  if tokens[at] ~= "" then headers["Authorization"] = "Bearer " .. tokens[at] end
+  return wrk.format("GET", "/orders/" .. at, headers)
+end
+"""
+
+
+def counted(gate):
+    """From /metrics: refusals by reason, requests, and verifications by cache."""
+    text = fetch(f"http://127.0.0.1:{gate.status}/metrics").body
+    reasons, cache = {}, {"hit": 0, "miss": 0}
+    for line in text.splitlines():
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+        value = line.rsplit(" ", 1)[-1]
+        if line.startswith("portcullis_auth_requests_total{") and labels["result"] == "deny":
+            reasons[labels["reason"]] = reasons.get(labels["reason"], 0) + int(float(value))
+        if line.startswith("portcullis_verify_duration_seconds_count{"):
+            cache[labels["cache"]] += int(float(value))
+    return {reason: count for reason, count in reasons.items() if count}, cache
+
+
+def test_live_panels_agree_with_metrics_under_load(console, service, tmp_path):
+    tab = console(CONFIG.format(service=service, secret=SECRET))
+    now = int(time.time())
+
+    def token(secret=SECRET, **claims):
+        return jwt.encode({"iss": "alice-key", "exp": now + 600, **claims}, secret, algorithm="HS256")
+
+    tokens = [token(jti=str(number)) for number in range(6)] + [token(exp=now - 60), token("another secret of thirty-two bytes"), token(iss="nobody"), ""]
+    script = tmp_path / "load.lua"
+    script.write_text(LOAD.format(tokens=", ".join(json.dumps(one) for one in tokens)))
+    page = tab.open("live")
+    load = subprocess.Popen(["wrk", "-t", "1", "-c", "8", "-d", "8s", "-s", str(script), tab.gate.url("/")], stdout=subprocess.PIPE, text=True)
+    bars = page.locator("[data-reason]")
+    expect(bars).to_have_count(4)
+    during = int(page.locator("[data-figure=refused]").text_content().replace(",", ""))
+    assert during > 0
+    tab.shot("live-under-load")
+    load.wait()
+    # The page asks every three seconds: what it shows a little later is what was counted in all.
+    reasons, cache = counted(tab.gate)
+    assert set(reasons) == {"expired", "signature_invalid", "credential_unknown", "no_token"}, reasons
+
+    def shown():
+        return {one.get_attribute("data-reason"): int(one.get_attribute("data-total")) for one in bars.all()}
+
+    deadline = time.time() + 10
+    while shown() != reasons and time.time() < deadline:
+        time.sleep(0.2)
+    assert shown() == reasons
+    assert int(page.locator("[data-figure=refused]").text_content().replace(",", "")) == sum(reasons.values()) > during
+    ratio = float(page.locator("[data-figure=ratio-since_start]").text_content().rstrip(" %"))
+    assert abs(ratio - 100 * cache["hit"] / (cache["hit"] + cache["miss"])) < 0.1, (ratio, cache)
+    # Every refusal in the list carries a fingerprint, none the token.
+    rows = page.get_by_role("group", name="Last refusals").get_by_role("row")
+    expect(rows).to_have_count(201)
+    assert all(one not in page.content() for one in tokens if one)
+    page.get_by_role("button", name="expired").click()
+    expect(page.get_by_role("heading", name="Last refusals: expired")).to_be_visible()
+    expect(rows.nth(1).get_by_text("expired")).to_be_visible()
+    assert tab.serious() == []
+    tab.shot("live")
+    print(f"\n{sum(reasons.values())} refusals counted alike: {reasons}; cache {cache}; {load.stdout.read().splitlines()[-2]}")
+
+
+def test_configuration_shows_reloads_diagnostics_and_the_difference(console, service):
+    tab = console(CONFIG.format(service=service, secret=SECRET))
+    gate = tab.gate
+    page = tab.open("configuration")
+    expect(page.locator("[data-figure=generation]")).to_have_text("1")
+    text = gate.config.read_text()
+    gate.config.write_text(text + "- username: bob\n")
+    gate.process.send_signal(signal.SIGHUP)
+    expect(page.locator("[data-figure=generation]")).to_have_text("2", timeout=20_000)
+    expect(page.locator(".diff .added").get_by_text("bob")).to_be_visible(timeout=20_000)
+    tab.shot("configuration")
+    gate.config.write_text(text + "- username: [oops\n")
+    gate.process.send_signal(signal.SIGHUP)
+    expect(page.get_by_text("failed; the one before stays in use")).to_be_visible(timeout=20_000)
+    expect(page.locator(".diagnostics .error").get_by_text(re.compile(r"kong\.yml:\d+"))).to_be_visible()
+    expect(page.locator("[data-figure=generation]")).to_have_text("2")
+    assert tab.serious() == []
+    tab.shot("configuration-failed")
+    tab.open("")
+    expect(page.get_by_text("The last reload failed")).to_be_visible()
+    tab.shot("overview-failed-reload")
+
+
+def test_tokens_are_listed_and_revoked(console, service):
+    tab = console()
+    tab.admin("PUT", "/consumers/jane", {})
+    client = tab.admin("POST", "/consumers/jane/oauth2", {"name": "demo"})
+    tab.admin("POST", "/oauth2_tokens", {"credential": {"id": client["id"]}, "expires_in": 7200, "access_token": "token-of-jane-that-is-not-shown"})
+    page = tab.open("oauth2")
+    expect(page.get_by_role("table", name="Tokens").get_by_text("demo")).to_be_visible()
+    assert "token-of-jane-that-is-not-shown" not in page.content()
+    tab.shot("oauth2")
+    page.get_by_role("button", name=re.compile("^Revoke token")).click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("No live token")).to_be_visible()
+    assert tab.admin("GET", "/oauth2_tokens")["data"] == []
+
+
+CONSUMERS = 100_000
+# What the issue asks of a release build; a debug build does the same work several times slower.
+LIMIT_MS = 1500 if "/debug/" in BIN else 200
+
+
+@pytest.mark.skipif("E2E_SCALE" not in os.environ and "/debug/" in BIN, reason="E2E_SCALE=1 runs it on a debug build as well")
+def test_pages_are_quick_with_100_000_consumers(console, service, tmp_path):
+    config = json.loads(json.dumps({
+        "_format_version": "3.0",
+        "services": [{"name": "s", "url": f"http://127.0.0.1:{service}", "routes": [{"name": "orders", "paths": ["/orders"], "plugins": [{"name": "jwt"}]}]}],
+        "consumers": [{"username": f"consumer-{n}", "custom_id": f"c-{n}", "jwt_secrets": [{"key": f"key-{n}", "secret": f"{n:032}"}]} for n in range(CONSUMERS)],
+    }))
+    tab = console(json.dumps(config))
+    measured = {}
+    for path in ("", "inspect", "lookup?method=GET&url=/orders", "live", "consumers", "consumers/consumer-77777", "services", "routes", "plugins", "keys", "configuration"):
+        # The second time: what is kept is what people wait for on every visit.
+        for _ in range(3):
+            tab.open("nowhere")
+            tab.page.evaluate("performance.clearResourceTimings()")
+            started = time.time()
+            tab.page.evaluate(f"location.hash = {json.dumps('#/' + path)}")
+            tab.settled()
+            shown = (time.time() - started) * 1000
+            slowest = tab.page.evaluate("Math.max(0, ...performance.getEntriesByType('resource').map((one) => one.duration))")
+            measured[path or "overview"] = (round(slowest), round(shown))
+    print("\nslowest answer and page shown, in ms:", measured)
+    assert {path: took for path, took in measured.items() if took[0] > LIMIT_MS} == {}
