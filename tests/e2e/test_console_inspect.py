@@ -56,8 +56,8 @@ def broken():
         "signed with the decoded secret": (signed(secret=base64.b64decode(SECRET)), "signature", "secret_base64"),
         "another algorithm": (signed(algorithm="HS512"), "algorithm", "alg_mismatch"),
         "no signature": (f'{encoded({"alg": "none"})}.{encoded(good)}.', "algorithm", "alg_none"),
-        "the key in other letters": (signed(iss="Alice-Key"), "credential", "credential_case"),
-        "cut off": (fine[:-9], "signature", "truncated"),
+        "the key in other letters": (signed(iss="Alice-Key"), "credential", "credential_near"),
+        "cut off": (fine.rpartition(".")[0], "structure", "truncated"),
         "copied with quotes": (f'"{fine}"', "structure", "quotes"),
     }
 
