@@ -31,6 +31,10 @@ consumers:
   jwt_secrets:
   - key: alice-key
     secret: {secret}
+- username: bob
+  jwt_secrets:
+  - key: bob-key
+    secret: another-secret-of-32-bytes-or-more
 """
 
 
@@ -55,7 +59,7 @@ def broken():
         "lives too long": (signed(exp=now + 86_400), "claims", "max_lifetime"),
         "signed with the decoded secret": (signed(secret=base64.b64decode(SECRET)), "signature", "secret_base64"),
         "another algorithm": (signed(algorithm="HS512"), "algorithm", "alg_mismatch"),
-        "no signature": (f'{encoded({"alg": "none"})}.{encoded(good)}.', "algorithm", "alg_none"),
+        "no signature": (f'{encoded({"alg": "none"})}.{encoded(good)}.', "header", "alg_none"),
         "the key in other letters": (signed(iss="Alice-Key"), "credential", "credential_near"),
         "cut off": (fine.rpartition(".")[0], "structure", "truncated"),
         "copied with quotes": (f'"{fine}"', "structure", "quotes"),
@@ -129,7 +133,9 @@ def test_who_may_call_names_the_scopes_and_the_trap(console, service):
     chain = page.locator(".chain > li")
     expect(chain).to_have_count(1)
     expect(chain.get_by_text("route", exact=True)).to_be_visible()
-    expect(page.locator(".note.warn").first).to_be_visible()
+    expect(page.get_by_text("any of the 2 consumers")).to_be_visible()
+    # The trap: nothing ties the route to certain consumers.
+    expect(page.locator(".card.warn .note.warn").filter(has_text="consumer").first).to_be_visible()
     assert tab.serious() == []
     tab.shot("lookup")
     tab.field("URL or path").fill("/nowhere")
