@@ -174,13 +174,21 @@ function Times({ of, now }: { of: Entity; now: number }) {
   const x = (at: number): number => 20 + ((at - low) / span) * 560;
   const from = claim("nbf") ?? claim("iat");
   const until = claim("exp");
+  // Claims that lie close together share a label.
+  const labels: { at: number; names: string }[] = [];
+  for (const time of [...times].sort((a, b) => a.at - b.at)) {
+    const last = labels.at(-1);
+    if (last && x(time.at) - last.at < 40) last.names += `, ${time.claim}`;
+    else labels.push({ at: x(time.at), names: time.claim });
+  }
   return (
     <>
       {times.length > 0 && (
         <svg class="times" viewBox="0 0 600 64" role="img" aria-label={`Life of the token: ${times.map((time) => `${time.claim} ${ago(time.at - now)}`).join(", ")}`}>
           <line x1="20" x2="580" y1="32" y2="32" class="axis" />
           {until !== undefined && <rect x={x(from ?? low)} y="26" width={Math.max(2, x(until) - x(from ?? low))} height="12" rx="3" class={until > now && (from ?? low) <= now ? "life good" : "life bad"} />}
-          {times.map((time) => <g key={time.claim}><line x1={x(time.at)} x2={x(time.at)} y1="22" y2="42" class={`tick ${time.ok === false ? "bad" : ""}`} /><text x={x(time.at)} y="58" text-anchor={anchor(x(time.at))}>{time.claim}</text></g>)}
+          {times.map((time) => <g key={time.claim}><line x1={x(time.at)} x2={x(time.at)} y1="22" y2="42" class={`tick ${time.ok === false ? "bad" : ""}`} /></g>)}
+          {labels.map(({ at, names }) => <text key={names} x={at} y="58" text-anchor={anchor(at)}>{names}</text>)}
           <line x1={x(now)} x2={x(now)} y1="16" y2="48" class="now" /><text x={x(now)} y="11" text-anchor={anchor(x(now))} class="now-text">now</text>
         </svg>
       )}
@@ -188,7 +196,7 @@ function Times({ of, now }: { of: Entity; now: number }) {
         {of.times.map((time: Entity) => (
           <Fact key={time.claim} name={time.claim}>
             {typeof time.at === "number" ? <>{ago(time.at - now)} <span class="muted">{iso(time.at)}</span> </> : <code>{time.text ?? "no number"}</code>}
-            {time.checked ? <Badge tone={time.ok === false ? "bad" : "good"}>{time.ok === false ? "refused" : "holds"}</Badge> : <Badge>not looked at on this route</Badge>}
+            {time.checked ? <Badge tone={time.ok === false ? "bad" : "good"}>{time.ok === false ? "refused" : "holds"}</Badge> : <Badge>not looked at</Badge>}
           </Fact>
         ))}
         {typeof of.leeway === "number" && <Fact name="leeway">{of.leeway} s</Fact>}
