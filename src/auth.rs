@@ -31,7 +31,7 @@ use serde_json::{Map, Value};
 
 pub use self::{
     directory::Directory,
-    plugin::{Flow, Plugin, Wants},
+    plugin::{Flow, Place, Plugin, Wants},
     reason::{Reason, Rejection},
     request::{Client, Request, Scheme},
     state::{Authenticated, Principal, State, Verdict, Verification},

@@ -7,6 +7,7 @@ mod chain;
 mod changes;
 mod compile;
 mod difference;
+mod documents;
 mod endings;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use self::{
     changes::Change,
     compile::Resources,
     difference::{difference_of, note_difference},
+    documents::Documents,
     endings::{Collected, Ending, endings},
 };
 use crate::auth::Directory;
@@ -75,6 +77,7 @@ pub struct Routing {
     /// All of them, also those no service refers to.
     pub upstreams: Upstreams,
     pub certificates: Certificates,
+    pub documents: Documents,
 }
 
 /// One configuration, compiled.

@@ -10,6 +10,7 @@ mod blackbox {
         pub mod golden;
         #[path = "../../support/http.rs"]
         pub mod http;
+        pub mod idp;
         pub mod process;
         #[path = "../../support/recorded.rs"]
         pub mod recorded;
@@ -25,6 +26,16 @@ mod blackbox {
     mod oidc;
     mod plugins;
     mod routing;
+    mod openid_connect {
+        mod audiences;
+        mod claims;
+        mod issuers;
+        mod key_sets;
+        mod resource;
+        mod rotation;
+        mod storm;
+        mod support;
+    }
     mod smuggling;
     mod streams;
 }

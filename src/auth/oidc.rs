@@ -6,6 +6,7 @@
 //! fetched, and the decision is made again. Sessions and browser logins are not served.
 
 mod admit;
+mod answers;
 mod asked;
 mod attempt;
 mod bearer;
@@ -16,6 +17,7 @@ mod config;
 mod decide;
 mod disk;
 mod exchange;
+mod fields;
 mod flights;
 mod grant;
 mod issuers;
@@ -28,6 +30,7 @@ mod registry;
 mod remote;
 mod reply;
 mod report;
+mod resource;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -36,6 +39,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value as Json};
 use tokio::time::Instant;
@@ -50,6 +54,7 @@ use self::passing::Passing;
 use self::present::{Places, Sent};
 use self::provider::PATIENCE;
 use self::reply::Replies;
+use self::resource::Resource;
 pub use self::{
     calls::Trust,
     metrics::Collected,
@@ -59,7 +64,7 @@ use super::anonymous::Anonymous;
 use super::oauth2::TokenStore;
 use super::trace::{Check, NoTrace, Step, Trace};
 use super::verified::Verified;
-use super::{Flow, Plugin, Reason, Rejection, Request, State, Wants};
+use super::{Flow, Place, Plugin, Reason, Rejection, Request, State, Wants};
 use crate::diagnostic::Diagnostic;
 use crate::jose::{Algorithm, VerificationKey};
 
@@ -83,6 +88,7 @@ struct Methods {
     userinfo: bool,
     password: bool,
     client_credentials: bool,
+    refresh_token: bool,
 }
 
 impl Methods {
@@ -95,6 +101,7 @@ impl Methods {
             userinfo: has("userinfo"),
             password: has("password"),
             client_credentials: has("client_credentials"),
+            refresh_token: has("refresh_token"),
         }
     }
 
@@ -117,18 +124,20 @@ pub struct Oidc {
     token_places: Places,
     password_places: Places,
     client_places: Places,
+    refresh_places: Places,
     /// `None`: claims are not verified.
     times: Option<Times>,
     rules: Vec<Rule>,
     /// Keys of `client_secret`, for HMAC signatures.
-    secrets: Vec<VerificationKey>,
-    client: Option<Client>,
+    secrets: Arc<[VerificationKey]>,
+    clients: Vec<Client>,
     passing: Passing,
     replies: Replies,
     anonymous: Anonymous,
     run_on_preflight: bool,
     lives: Lives,
-    issuers: Issuers,
+    issuers: Arc<Issuers>,
+    resource: Option<Resource>,
     lent: Lent,
 }
 
@@ -142,16 +151,19 @@ impl Oidc {
         lent: Lent,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let faults = config::unserved(given, warnings);
+        let faults = fields::unserved(given, warnings);
         let config: Config = super::config(given)?;
         if !faults.is_empty() {
             return Err(faults);
         }
         config::weak(&config, warnings);
-        let client = Client::configured(&config)?;
+        config::paired(&config)?;
+        check_refresh_name(&config)?;
+        let clients = Client::configured(&config)?;
+        let resource = Resource::new(&config, &lent.registry.options)?;
         let passing = Passing::new(&config)?;
-        let replies = Replies::new(&config)?;
-        let issuers = Issuers::new(&config, &lent.registry)?;
+        let replies = Replies::new(&config, resource.as_ref())?;
+        let issuers = Arc::new(Issuers::new(&config, &lent.registry)?);
         let rule = |reason, claim: &[String], required: &[String]| Rule::new(reason, claim.to_vec(), required);
         let rules = [
             rule(Reason::Audience, &config.audience_claim, &config.audience_required),
@@ -168,6 +180,7 @@ impl Oidc {
             token_places: Places::new(&config.bearer_token_param_type),
             password_places: Places::new(&config.password_param_type),
             client_places: Places::new(&config.client_credentials_param_type),
+            refresh_places: Places::new(&config.refresh_token_param_type),
             times: (config.verify_claims != Some(false)).then_some(Times {
                 leeway: config.leeway,
                 max_age: config.max_age,
@@ -175,7 +188,7 @@ impl Oidc {
             }),
             rules: rules.into_iter().flatten().collect(),
             secrets: secrets.collect(),
-            client,
+            clients,
             passing,
             replies,
             anonymous: Anonymous::new(config.anonymous.clone()),
@@ -187,6 +200,7 @@ impl Oidc {
                 negative: config.cache_ttl_neg.unwrap_or(5.0),
             },
             issuers,
+            resource,
             lent,
             config,
         })
@@ -226,7 +240,7 @@ impl Oidc {
 
     /// Whether the plugin has anything to do with a request.
     fn applies<T: Trace>(&self, request: &Request<'_>, state: &mut State, trace: &mut T) -> bool {
-        self.passing.guard(state);
+        self.passing.guard(request, state);
         if !self.run_on_preflight && *request.method == Method::OPTIONS {
             trace.record(|| Step::noted(Check::Applies, "OPTIONS passes, since run_on_preflight is false"));
             return false;
@@ -292,6 +306,19 @@ impl Oidc {
     }
 }
 
+/// A name that is looked for among headers has to be one that a header can have.
+fn check_refresh_name(config: &Config) -> Result<(), Vec<Diagnostic>> {
+    let places = Places::new(&config.refresh_token_param_type);
+    let cannot = |name: &String| places.header && http::HeaderName::from_bytes(name.as_bytes()).is_err();
+    match config.refresh_token_param_name.as_ref().filter(|name| cannot(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("`{name}` cannot be a header's name");
+            Err(vec![Diagnostic::error("invalid-value", "refresh_token_param_name", message)])
+        }
+    }
+}
+
 /// Keys twice, a grant, and what a token is asked about: no decision needs to fetch more often.
 const MOST_ROUNDS: u8 = 6;
 
@@ -320,11 +347,20 @@ impl Plugin for Oidc {
         }))
     }
 
+    fn document_place(&self) -> Option<&Place> {
+        self.resource.as_ref().map(|resource| &resource.place)
+    }
+
+    fn document(&self) -> Option<Bytes> {
+        self.resource.as_ref().map(|resource| resource.document(&self.issuers))
+    }
+
     fn wants(&self, request: &Request<'_>) -> Wants {
         let body = (self.methods.tokens() && self.token_places.body)
             || (self.methods.password && self.password_places.body)
-            || (self.methods.client_credentials && self.client_places.body);
-        present::wants(request, body)
+            || (self.methods.client_credentials && self.client_places.body)
+            || (self.methods.refresh_token && self.refresh_places.body);
+        present::wants(request, body, self.clients.len() > 1)
     }
 }
 

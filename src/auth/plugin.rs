@@ -1,5 +1,6 @@
 //! What a plugin is.
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::trace::Step;
@@ -33,6 +34,14 @@ pub enum Wants {
     SmallBody,
 }
 
+/// Where a public document is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// In lower case, without a port.
+    pub host: Box<str>,
+    pub path: Box<str>,
+}
+
 /// A configured plugin, compiled: everything that a request does not change is prepared.
 pub trait Plugin: Send + Sync {
     /// Decides about a request. On the hot path: takes no lock, does no I/O unless in [`Flow::Wait`], does not panic.
@@ -42,6 +51,16 @@ pub trait Plugin: Send + Sync {
     /// worth telling has nothing to add.
     fn trace<'a>(&'a self, request: &'a Request<'a>, state: &'a mut State, _steps: &'a mut Vec<Step>) -> Flow<'a> {
         self.access(request, state)
+    }
+
+    /// Where a document of the plugin's is that anybody may read, whatever route the place would belong to.
+    fn document_place(&self) -> Option<&Place> {
+        None
+    }
+
+    /// That document, in JSON.
+    fn document(&self) -> Option<Bytes> {
+        None
     }
 
     /// Whether the body is needed for that.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -70,6 +70,11 @@ impl Gateway {
         let client = client::client(connection.peer, &header.headers, &self.options);
         ctx.client = Some(client);
         let (host, host_port) = router::split_host(authority(header));
+        if let Some(document) = ctx.snapshot.routing.documents.find(host, ctx.target.path(header))
+            && matches!(header.method, Method::GET | Method::HEAD)
+        {
+            return Err(reject::document(document));
+        }
         let lookup = Lookup {
             method: header.method.as_str(),
             host,

@@ -40,6 +40,14 @@ pub(super) fn routing(reason: Reason, status: StatusCode, message: &'static str)
     Box::new(Rejection { reason, status, body: Body::Negotiated(Cow::Borrowed(message)), headers: Vec::new() })
 }
 
+/// A public document, in JSON: for scripts of any origin, and for an hour.
+pub(super) fn document(bytes: Bytes) -> Box<Rejection> {
+    let body = Body::Raw { content_type: Cow::Borrowed("application/json"), bytes };
+    Box::new(Rejection { reason: Reason::Answered, status: StatusCode::OK, body, headers: Vec::new() })
+        .header(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"))
+}
+
 /// Whether the request's end cannot be relied upon after this.
 const fn closes(reason: Reason) -> bool {
     matches!(

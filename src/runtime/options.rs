@@ -10,6 +10,7 @@ use super::gate::Gate;
 use super::settings::Settings;
 use crate::auth::oauth2::TokenStore;
 use crate::auth::oidc;
+use crate::auth::verified::Verified;
 use crate::gateway::{self, Gateway};
 use crate::plugins::Registries;
 use crate::telemetry::access_log;
@@ -67,6 +68,7 @@ pub fn access_log_options(settings: &Settings) -> access_log::Options {
 
 pub fn registries(settings: &Settings, tokens: Arc<dyn TokenStore>) -> Registries {
     Registries {
+        verified: Arc::new(Verified::new(usize::try_from(settings.verified_token_cache_size.0).unwrap_or(usize::MAX))),
         token_limit: usize::try_from(settings.max_token_size.0).unwrap_or(usize::MAX),
         oidc: Arc::new(oidc::Registry::new(oidc_options(settings))),
         ..Registries::new(tokens)

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::chain::{Chain, Instance, Slot};
+use super::documents::Documents;
 use super::{Origin, Route, Routing, Service, Snapshot};
 use crate::auth::Directory;
 use crate::diagnostic::Diagnostic;
@@ -67,6 +68,7 @@ impl Routing {
             .map(|entity| (entity.id, Arc::new(Service::compile(entity, &upstreams, dataset, resources, diagnostics))))
             .collect();
         let plugins = Plugins::compile(dataset, directory, resources, diagnostics);
+        let documents = Documents::new(plugins.instances(), diagnostics);
         let served: Vec<&Arc<entity::Route>> = dataset
             .routes
             .iter()
@@ -93,7 +95,7 @@ impl Routing {
             })
             .collect();
         let certificates = Certificates::compile(dataset, diagnostics);
-        Self { router, routes, upstreams, certificates }
+        Self { router, routes, upstreams, certificates, documents }
     }
 }
 
@@ -165,6 +167,14 @@ impl Plugins {
         }
         names.sort_by_key(|scopes| std::cmp::Reverse(scopes.registered.priority));
         Self { names }
+    }
+
+    /// All of them, those that no route has included.
+    fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.names.iter().flat_map(|scopes| {
+            let scoped = scopes.scoped.values().flatten();
+            scopes.general.values().chain(scoped).chain(scopes.anywhere.values())
+        })
     }
 
     /// What applies on a route: the most specific instance of each name.

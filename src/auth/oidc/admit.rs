@@ -115,10 +115,10 @@ impl Oidc {
     }
 
     pub(super) fn pass_on<T: Trace>(&self, at: &mut Attempt<'_, T>, claims: &Object<'_>, accepted: Accepted<'_>) {
-        let Accepted { token, place } = accepted;
+        let Accepted { token, refresh, place } = accepted;
         if self.config.hide_credentials {
             hide(at.request, at.state, place, self.config.bearer_token_cookie_name.as_deref());
         }
-        self.passing.pass(at.state, claims, token);
+        self.passing.pass(at.state, claims, token, refresh);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Oidc;
+use super::answers::Answers;
 use super::attempt::{Accepted, Attempt, Halt, Need};
 use super::claims::Times;
 use super::issuers::pairs;
@@ -82,17 +83,18 @@ impl Oidc {
     }
 
     fn ask_introspection<T: Trace>(&self, at: &mut Attempt<'_, T>, token: &str) -> Result<Told, Halt> {
-        let key = self.key("introspection", &[token]);
+        let Some(client) = self.chosen(at).cloned() else {
+            return Err(self.misconfigured(at, "introspection needs client_id and client_secret"));
+        };
+        let key = self.key("introspection", &[&client.id, token]);
         if self.config.cache_introspection != Some(false)
             && let Some(told) = self.lent.registry.told.get(&key)
         {
             return Ok(told);
         }
-        let Some(client) = self.client.clone() else {
-            return Err(self.misconfigured(at, "introspection needs client_id and client_secret"));
-        };
         let configured = self.config.introspection_endpoint.as_deref();
         let mut call = self.remote(at, token, configured, |metadata| metadata.introspection_endpoint.as_deref())?;
+        call.answers = self.answers("introspection", self.config.introspection_accept.as_deref(), Some(&client.id));
         call.headers = pairs(&self.config.introspection_headers_names, &self.config.introspection_headers_values);
         call.arguments = pairs(&self.config.introspection_post_args_names, &self.config.introspection_post_args_values);
         Err(Halt::Need(Box::new(Need::Introspection { key, call, client })))
@@ -107,9 +109,25 @@ impl Oidc {
         }
         let configured = self.config.userinfo_endpoint.as_deref();
         let mut call = self.remote(at, token, configured, |metadata| metadata.userinfo_endpoint.as_deref())?;
+        let client = self.clients.first().map(|client| &*client.id);
+        call.answers = self.answers("userinfo", self.config.userinfo_accept.as_deref(), client);
         call.headers = pairs(&self.config.userinfo_headers_names, &self.config.userinfo_headers_values);
         call.arguments = pairs(&self.config.userinfo_query_args_names, &self.config.userinfo_query_args_values);
         Err(Halt::Need(Box::new(Need::UserInfo { key, call })))
+    }
+
+    /// How answers of an endpoint are taken.
+    fn answers(&self, endpoint: &'static str, accept: Option<&str>, client: Option<&str>) -> Answers {
+        Answers {
+            endpoint,
+            accept: accept.unwrap_or("application/json").to_owned(),
+            client: client.map(str::to_owned),
+            verify: self.config.verify_signature != Some(false)
+                && !self.config.ignore_signature.iter().any(|name| name == endpoint),
+            times: self.times.map(|times| Times { expires: false, max_age: None, ..times }),
+            issuers: self.issuers.clone(),
+            secrets: self.secrets.clone(),
+        }
     }
 
     fn remote<T: Trace>(
@@ -128,6 +146,7 @@ impl Oidc {
             token: token.to_owned(),
             headers: Vec::new(),
             arguments: Vec::new(),
+            answers: self.answers("", None, None),
             series: provider.series.clone(),
             lives: self.lives,
             now: at.request.now,

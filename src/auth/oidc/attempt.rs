@@ -87,6 +87,8 @@ pub struct Have {
 pub struct Accepted<'a> {
     /// What goes on to the service.
     pub token: &'a str,
+    /// A refresh token that came with it.
+    pub refresh: Option<&'a str>,
     /// Where the credential was.
     pub place: &'a Place,
 }

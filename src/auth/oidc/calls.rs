@@ -88,16 +88,19 @@ pub struct Answer {
 
 impl Answer {
     /// # Errors
-    /// When the status is not 200 to 299, or what came is a page for people.
+    /// When the status is not 200 to 299.
     pub fn successful(self) -> Result<Self, Fault> {
-        if !self.status.is_success() {
-            return Err(Fault::Status(self.status));
-        }
+        if self.status.is_success() { Ok(self) } else { Err(Fault::Status(self.status)) }
+    }
+
+    /// # Errors
+    /// When it says that it is something else than JSON.
+    pub fn json(self) -> Result<Self, Fault> {
         if may_be_json(&self.media_type()) { Ok(self) } else { Err(Fault::Content("not of a type that JSON comes as")) }
     }
 
     /// In lower case, without parameters; empty where none is said.
-    fn media_type(&self) -> String {
+    pub fn media_type(&self) -> String {
         let value = self.headers.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
         let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         String::from_utf8_lossy(kind).to_ascii_lowercase()

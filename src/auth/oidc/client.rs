@@ -55,15 +55,19 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// The configured client, if there is one.
+    /// The configured clients; secrets, methods, algorithms and keys are paired with the ids by their places.
     ///
     /// # Errors
-    /// When its key cannot be used, or what its method needs is not there.
-    pub fn configured(config: &Config) -> Result<Option<Self>, Vec<Diagnostic>> {
-        let Some(id) = config.client_id.first() else { return Ok(None) };
-        let method = config.client_auth.first().and_then(|name| Method::from_name(name));
-        let algorithm = config.client_alg.first().and_then(|name| Algorithm::from_name(name));
-        let key = match config.client_jwk.first() {
+    /// When a key cannot be used, or what a method needs is not there.
+    pub fn configured(config: &Config) -> Result<Vec<Self>, Vec<Diagnostic>> {
+        let ids = config.client_id.iter().enumerate();
+        ids.map(|(place, id)| Self::configured_at(config, place, id)).collect()
+    }
+
+    fn configured_at(config: &Config, place: usize, id: &str) -> Result<Self, Vec<Diagnostic>> {
+        let method = config.client_auth.get(place).and_then(|name| Method::from_name(name));
+        let algorithm = config.client_alg.get(place).and_then(|name| Algorithm::from_name(name));
+        let key = match config.client_jwk.get(place) {
             Some(jwk) => {
                 let key = SigningKey::from_jwk(jwk, algorithm)
                     .map_err(|fault| vec![Diagnostic::error("invalid-value", "client_jwk", fault.to_string())])?;
@@ -71,7 +75,7 @@ impl Client {
             }
             None => None,
         };
-        let secret = config.client_secret.first().filter(|secret| !secret.is_empty()).cloned();
+        let secret = config.client_secret.get(place).filter(|secret| !secret.is_empty()).cloned();
         let named = [&config.token_endpoint_auth_method, &config.introspection_endpoint_auth_method];
         let methods =
             || method.into_iter().chain(named.into_iter().flatten().filter_map(|name| Method::from_name(name)));
@@ -86,7 +90,7 @@ impl Client {
                 "the client's method needs a secret",
             )]);
         }
-        Ok(Some(Self { id: id.clone(), secret, method, algorithm, key }))
+        Ok(Self { id: id.to_owned(), secret, method, algorithm, key })
     }
 
     /// A client that a request brings, authenticating as the configured one would.

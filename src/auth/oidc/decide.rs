@@ -39,8 +39,14 @@ impl Oidc {
                         self.refuse(at, Check::Size, Reason::TokenTooLarge, || format!("the limit is {limit} bytes"))
                     );
                 }
-                return self.token(at, Accepted { token: &token, place: &place });
+                return self.token(at, Accepted { token: &token, refresh: None, place: &place });
             }
+        }
+        if self.methods.refresh_token
+            && let Some(name) = config.refresh_token_param_name.as_deref()
+            && let Some((token, place)) = sent.refresh(self.refresh_places, name)
+        {
+            return self.refresh_token(at, &token, &place);
         }
         if self.methods.password {
             let found = sent.password(self.password_places).map_err(|fault| two_lines(at, fault))?;
@@ -87,7 +93,7 @@ impl Oidc {
                 return self.oauth2_token(at, &row, accepted);
             }
         }
-        if self.methods.introspection && (self.client.is_some() || !self.methods.userinfo) {
+        if self.methods.introspection && (!self.clients.is_empty() || !self.methods.userinfo) {
             return self.by_introspection(at, accepted);
         }
         if self.methods.userinfo {
@@ -128,11 +134,33 @@ impl Oidc {
 
     fn password<T: Trace>(&self, at: &mut Attempt<'_, T>, pair: &Pair, place: &Place) -> Result<(), Halt> {
         at.passed(Check::Sources, || format!("a name and a password in {}", place.told()));
-        let Some(client) = self.client.clone() else {
+        let Some(client) = self.chosen(at).cloned() else {
             return Err(self.misconfigured(at, "the password grant needs client_id"));
         };
         let form = [("grant_type", "password"), ("username", &*pair.name), ("password", &*pair.secret)];
         self.exchange(at, Exchange { method: "password", client, form: &form, place })
+    }
+
+    fn refresh_token<T: Trace>(&self, at: &mut Attempt<'_, T>, token: &str, place: &Place) -> Result<(), Halt> {
+        at.passed(Check::Sources, || format!("a refresh token in {}", place.told()));
+        at.state.token = Some(token.into());
+        let Some(client) = self.chosen(at).cloned() else {
+            return Err(self.misconfigured(at, "the refresh token grant needs client_id"));
+        };
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        self.exchange(at, Exchange { method: "refresh_token", client, form: &form, place })
+    }
+
+    /// The client that a request means: by its id, or by its place from 1; the first unless it means another.
+    pub(super) fn chosen<T: Trace>(&self, at: &Attempt<'_, T>) -> Option<&Client> {
+        let first = self.clients.first();
+        if self.clients.len() < 2 {
+            return first;
+        }
+        let name = self.config.client_arg.as_deref().unwrap_or("client_id");
+        let Some(choice) = at.sent.choice(name) else { return first };
+        let by_place = || self.clients.get(choice.parse::<usize>().ok()?.checked_sub(1)?);
+        self.clients.iter().find(|client| client.id == choice).or_else(by_place).or(first)
     }
 
     fn client_credentials<T: Trace>(&self, at: &mut Attempt<'_, T>, pair: Pair, place: &Place) -> Result<(), Halt> {
@@ -170,7 +198,6 @@ impl Oidc {
         put(kind);
         put(&config.issuer);
         put(config.cache_tokens_salt.as_deref().unwrap_or_default());
-        put(self.client.as_ref().map_or("", |client| &client.id));
         for endpoint in [&config.token_endpoint, &config.introspection_endpoint, &config.userinfo_endpoint] {
             put(endpoint.as_deref().unwrap_or_default());
         }

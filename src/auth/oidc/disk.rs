@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,10 @@ use crate::jose::base64url;
 const OLDEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Largest file that is read.
 const MOST: u64 = 8 * 1024 * 1024;
+
+/// Modes of files: ours, and those that are not ours alone.
+const OWN: u32 = 0o600;
+const OTHERS_MAY_WRITE: u32 = 0o022;
 
 /// A folder of such files.
 #[derive(Clone, Debug)]
@@ -82,7 +87,12 @@ impl Disk {
     /// Nothing, when there is no file, or one that does not hold what it should.
     pub fn load(&self, source: &Source) -> Option<Published> {
         let path = self.folder.join(name(source));
-        if fs::metadata(&path).ok()?.len() > MOST {
+        let found = fs::metadata(&path).ok()?;
+        if found.len() > MOST {
+            return None;
+        }
+        if found.mode() & OTHERS_MAY_WRITE != 0 {
+            tracing::warn!(path = %path.display(), "keys that others may have written are not believed");
             return None;
         }
         let kept: Kept = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
@@ -107,7 +117,11 @@ impl Disk {
     fn write(&self, kept: &Kept) -> std::io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let temporary = self.folder.join(format!("{}.{}.tmp", kept.name, uuid::Uuid::new_v4().simple()));
-        let written = fs::File::create(&temporary)
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(OWN)
+            .open(&temporary)
             .and_then(|mut file| file.write_all(&serde_json::to_vec(kept)?))
             .and_then(|()| fs::rename(&temporary, self.folder.join(&kept.name)));
         if written.is_err() {

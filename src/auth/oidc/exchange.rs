@@ -1,4 +1,4 @@
-//! Credentials that the provider exchanges for a token: the password and client credentials grants.
+//! Credentials that the provider exchanges for a token: the password, client credentials and refresh token grants.
 
 use super::Oidc;
 use super::attempt::{Accepted, Attempt, Halt, Need};
@@ -39,7 +39,7 @@ impl Oidc {
             }
         };
         at.passed(Check::Provider, || format!("an access token by the {method} grant"));
-        let accepted = Accepted { token: &tokens.access, place };
+        let accepted = Accepted { token: &tokens.access, refresh: tokens.refresh.as_deref(), place };
         if !looks_like_jws(&tokens.access) {
             return self.admit(at, &Object::default(), accepted);
         }
@@ -80,10 +80,13 @@ impl Oidc {
             self.endpoint(at, config.token_endpoint.as_deref(), |metadata| metadata.token_endpoint.as_deref())?;
         let mut form: Vec<(String, String)> =
             form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        if !config.scopes.is_empty() {
-            form.push(("scope".into(), config.scopes.join(" ")));
+        // A refresh token has its scopes and audience; naming others would be refused.
+        if !form.iter().any(|(name, _)| name == "refresh_token") {
+            if !config.scopes.is_empty() {
+                form.push(("scope".into(), config.scopes.join(" ")));
+            }
+            form.extend(config.audience.iter().map(|audience| ("audience".to_owned(), audience.clone())));
         }
-        form.extend(config.audience.iter().map(|audience| ("audience".to_owned(), audience.clone())));
         form.extend(pairs(&config.token_post_args_names, &config.token_post_args_values));
         let provider = &self.issuers.main;
         Ok(Box::new(grant::Call {

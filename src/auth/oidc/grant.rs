@@ -10,6 +10,9 @@ use super::client::{Client, Method};
 use super::metrics::Series;
 use super::provider::Metadata;
 
+/// Largest tokens that are kept, in bytes.
+const MOST_KEPT: usize = 32 * 1024;
+
 /// What the token endpoint came to.
 #[derive(Clone, Debug)]
 pub enum Granted {
@@ -108,7 +111,9 @@ impl Call {
                 // A token is not used up to its last moment: the service has to take it, too.
                 let own = answer.expires_in.map(|seconds| if seconds > 30.0 { seconds - 10.0 } else { seconds });
                 let tokens = Tokens { access: answer.access_token, refresh: answer.refresh_token };
-                (Granted::Tokens(Arc::new(tokens)), lives.of(own))
+                let small = tokens.access.len() + tokens.refresh.as_ref().map_or(0, String::len) <= MOST_KEPT;
+                let keep = if small { lives.of(own) } else { Duration::ZERO };
+                (Granted::Tokens(Arc::new(tokens)), keep)
             }
             Err(Fault::Status(status)) if status.is_client_error() && status != http::StatusCode::TOO_MANY_REQUESTS => {
                 (Granted::Refused, Duration::ZERO)
@@ -131,7 +136,7 @@ impl Call {
             .client
             .prove(self.method, &self.metadata, endpoint, self.now, request, &mut form)
             .map_err(Fault::Content)?;
-        let answer = calls::call(request.form(&form)).await?.successful()?;
+        let answer = calls::call(request.form(&form)).await?.successful()?.json()?;
         let answer: Answer = serde_json::from_slice(&answer.body)
             .map_err(|_| Fault::Content("the token endpoint's answer has no token"))?;
         if answer.access_token.is_empty() {

@@ -71,6 +71,17 @@ impl Issuers {
         Ok(Self { main, named, fixed: fixed(config)? })
     }
 
+    /// The names of all of them, as they call themselves.
+    pub fn names(&self) -> Vec<String> {
+        let main = self.main.published().as_deref().map(|published| published.metadata.issuer.clone());
+        let mut names = vec![main.unwrap_or_else(|| self.main.source.name.clone())];
+        let others = self.named.values().filter(|other| !Arc::ptr_eq(other, &self.main));
+        let mut others: Vec<String> = others.map(|other| other.source.name.clone()).collect();
+        others.sort();
+        names.extend(others);
+        names
+    }
+
     /// Whose tokens of this name are. Names are compared as they are.
     pub fn whose(&self, issuer: &str) -> Whose<'_> {
         if !self.named.is_empty() {

@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use super::config::Config;
-use crate::auth::State;
+use crate::auth::{Request, State};
 use crate::diagnostic::Diagnostic;
 use crate::jose::{Object, Value};
 
@@ -58,6 +58,8 @@ fn claims(path: &str, claims: &[String], names: &[String]) -> Result<Claims, Vec
 pub struct Passing {
     token_up: Option<TokenHeader>,
     token_down: Option<TokenHeader>,
+    refresh_up: Option<TokenHeader>,
+    refresh_down: Option<TokenHeader>,
     up: Claims,
     down: Claims,
     groups: Vec<String>,
@@ -73,6 +75,8 @@ impl Passing {
         Ok(Self {
             token_up: token("upstream_access_token_header", &config.upstream_access_token_header)?,
             token_down: token("downstream_access_token_header", &config.downstream_access_token_header)?,
+            refresh_up: token("upstream_refresh_token_header", &config.upstream_refresh_token_header)?,
+            refresh_down: token("downstream_refresh_token_header", &config.downstream_refresh_token_header)?,
             up: claims("upstream_headers_names", &config.upstream_headers_claims, &config.upstream_headers_names)?,
             down: claims(
                 "downstream_headers_names",
@@ -83,16 +87,32 @@ impl Passing {
         })
     }
 
-    /// Removes what a client may not send: also when nothing is put in its place.
-    pub fn guard(&self, state: &mut State) {
-        state.remove_headers.extend(self.up.iter().map(|(_, name)| name.clone()));
-        let token = self.token_up.as_ref().map(|header| &header.name).filter(|name| **name != AUTHORIZATION);
-        state.remove_headers.extend(token.cloned());
+    /// Removes what a client may not send: also when nothing is put in its place, and in the spelling that CGI and WSGI make the
+    /// same variable of. What carries a client's own refresh token in stays: it is no claim of anything.
+    pub fn guard(&self, request: &Request<'_>, state: &mut State) {
+        let tokens = [&self.token_up, &self.refresh_up].into_iter().flatten().map(|header| &header.name);
+        let guarded = || {
+            let tokens = tokens.clone().filter(|name| **name != AUTHORIZATION);
+            self.up.iter().map(|(_, name)| name).chain(tokens)
+        };
+        if guarded().next().is_none() {
+            return;
+        }
+        state.remove_headers.extend(guarded().cloned());
+        let spelled = |name: &&HeaderName| {
+            name.as_str().contains('_') && guarded().any(|guarded| is_same_variable(guarded.as_str(), name.as_str()))
+        };
+        state.remove_headers.extend(request.headers.keys().filter(spelled).cloned());
     }
 
-    pub fn pass(&self, state: &mut State, claims: &Object<'_>, token: &str) {
+    /// `refresh`: a refresh token that came with the access token.
+    pub fn pass(&self, state: &mut State, claims: &Object<'_>, token: &str, refresh: Option<&str>) {
         state.set_headers.extend(self.token_up.as_ref().and_then(|header| header.with(token)));
         state.response_headers.extend(self.token_down.as_ref().and_then(|header| header.with(token)));
+        if let Some(refresh) = refresh {
+            state.set_headers.extend(self.refresh_up.as_ref().and_then(|header| header.with(refresh)));
+            state.response_headers.extend(self.refresh_down.as_ref().and_then(|header| header.with(refresh)));
+        }
         let value = |claim: &str| find(claims, claim).and_then(header_value);
         for (claim, name) in &self.up {
             state.set_headers.extend(value(claim).map(|value| (name.clone(), value)));
@@ -112,6 +132,12 @@ impl Passing {
             }
         }
     }
+}
+
+/// Whether two names differ in `-` and `_` alone.
+fn is_same_variable(one: &str, other: &str) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
 }
 
 /// A claim by its name, or by its place written with dots.

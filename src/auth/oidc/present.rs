@@ -34,8 +34,8 @@ const TOKEN_HEADERS: [HeaderName; 2] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     Header(HeaderName),
-    Query(&'static [&'static str]),
-    Body(&'static [&'static str]),
+    Query(Vec<String>),
+    Body(Vec<String>),
     Cookie,
 }
 
@@ -65,9 +65,8 @@ pub struct Sent<'a> {
     body: OnceLock<Arguments>,
 }
 
-const ACCESS_TOKEN: &[&str] = &["access_token"];
-const PASSWORD: &[&str] = &["username", "password"];
-const CLIENT: &[&str] = &["client_id", "client_secret"];
+const PASSWORD: [&str; 2] = ["username", "password"];
+const CLIENT: [&str; 2] = ["client_id", "client_secret"];
 
 /// More than one `Authorization` line: which of them counts, a proxy in front and we could disagree about.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,15 +120,39 @@ impl<'a> Sent<'a> {
         {
             return Ok(Some((lossy(token), Place::Cookie)));
         }
+        Ok(self.argument(places, "access_token"))
+    }
+
+    /// A refresh token: a header, or an argument, of this name.
+    pub fn refresh(&self, places: Places, name: &str) -> Option<(String, Place)> {
+        if places.header
+            && let Ok(header) = HeaderName::from_bytes(name.as_bytes())
+            && let Some(line) = self.request.headers.get(&header)
+            && !line.is_empty()
+        {
+            return Some((lossy(line.as_bytes().trim_ascii()), Place::Header(header)));
+        }
+        self.argument(places, name)
+    }
+
+    /// What picks one of several clients: a header or an argument of this name.
+    pub fn choice(&self, name: &str) -> Option<String> {
+        let header = name.replace('_', "-");
+        let header = [format!("x-{header}"), header].into_iter().find_map(|name| self.request.headers.get(name));
+        let argument = || self.query().text(name).or_else(|| self.body().text(name)).map(str::to_owned);
+        header.map(|line| lossy(line.as_bytes().trim_ascii())).or_else(argument)
+    }
+
+    fn argument(&self, places: Places, name: &str) -> Option<(String, Place)> {
         for (wanted, arguments, place) in [
-            (places.query, Self::query as fn(&Self) -> &Arguments, Place::Query(ACCESS_TOKEN)),
-            (places.body, Self::body, Place::Body(ACCESS_TOKEN)),
+            (places.query, Self::query as fn(&Self) -> &Arguments, Place::Query as fn(Vec<String>) -> Place),
+            (places.body, Self::body, Place::Body),
         ] {
-            if wanted && let Some(token) = arguments(self).text("access_token").filter(|token| !token.is_empty()) {
-                return Ok(Some((token.to_owned(), place)));
+            if wanted && let Some(value) = arguments(self).text(name).filter(|value| !value.is_empty()) {
+                return Some((value.to_owned(), place(vec![name.to_owned()])));
             }
         }
-        Ok(None)
+        None
     }
 
     /// # Errors
@@ -144,20 +167,21 @@ impl<'a> Sent<'a> {
         self.pair(places, CLIENT)
     }
 
-    fn pair(&self, places: Places, names: &'static [&'static str]) -> Result<Option<(Pair, Place)>, Ambiguous> {
+    fn pair(&self, places: Places, names: [&str; 2]) -> Result<Option<(Pair, Place)>, Ambiguous> {
         if places.header
             && let Some(pair) = self.authorization()?.and_then(basic)
         {
             return Ok(Some((pair, Place::Header(AUTHORIZATION))));
         }
-        let &[name, secret] = names else { return Ok(None) };
+        let [name, secret] = names;
         for (wanted, arguments, place) in [
-            (places.query, Self::query as fn(&Self) -> &Arguments, Place::Query(names)),
-            (places.body, Self::body, Place::Body(names)),
+            (places.query, Self::query as fn(&Self) -> &Arguments, Place::Query as fn(Vec<String>) -> Place),
+            (places.body, Self::body, Place::Body),
         ] {
             let arguments = if wanted { arguments(self) } else { continue };
             if let (Some(name), Some(secret)) = (arguments.text(name), arguments.text(secret)) {
-                return Ok(Some((Pair { name: name.into(), secret: secret.into() }, place)));
+                let pair = Pair { name: name.into(), secret: secret.into() };
+                return Ok(Some((pair, place(names.map(str::to_owned).into()))));
             }
         }
         Ok(None)
@@ -181,20 +205,24 @@ fn basic(line: &[u8]) -> Option<Pair> {
     (!name.is_empty()).then(|| Pair { name: name.into(), secret: secret.into() })
 }
 
-/// Whether the body could hold a credential that the plugin looks for.
-pub fn wants(request: &Request<'_>, body: bool) -> Wants {
+/// Whether the body could hold a credential that the plugin looks for (`body`), or says which client is meant (`choice`).
+pub fn wants(request: &Request<'_>, body: bool, choice: bool) -> Wants {
     let may_carry = matches!(*request.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let elsewhere = request.headers.contains_key(AUTHORIZATION);
-    if body && may_carry && !elsewhere { Wants::SmallBody } else { Wants::Nothing }
+    if may_carry && (choice || body && !elsewhere) { Wants::SmallBody } else { Wants::Nothing }
 }
 
 /// Takes the credential out of what the service gets.
 pub fn hide(request: &Request<'_>, state: &mut State, place: &Place, cookie: Option<&str>) {
     match place {
         Place::Header(name) => state.remove_headers.push(name.clone()),
-        Place::Query(names) => state.query = request.query.map(|query| without_arguments(query, names)),
+        Place::Query(names) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            state.query = request.query.map(|query| without_arguments(query, &names));
+        }
         Place::Body(names) => {
-            state.body = request.body.and_then(|body| body_without_arguments(request.headers, body, names));
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            state.body = request.body.and_then(|body| body_without_arguments(request.headers, body, &names));
         }
         Place::Cookie => {
             state.remove_headers.push(COOKIE);

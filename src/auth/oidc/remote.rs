@@ -3,12 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
+use super::answers::Answers;
 use super::calls::{self, Fault, Http};
 use super::client::{Client, Method};
 use super::grant::Lives;
 use super::metrics::Series;
 use super::provider::Metadata;
 use crate::jose::{Object, Value};
+
+/// Largest answer that is kept, in bytes.
+const MOST_KEPT: usize = 32 * 1024;
 
 /// What the provider says about a token.
 #[derive(Clone, Debug)]
@@ -30,6 +36,8 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     /// Of the form, or of the query for userinfo.
     pub arguments: Vec<(String, String)>,
+    /// How its answer is taken.
+    pub answers: Answers,
     pub series: Series,
     pub lives: Lives,
     /// Seconds since the UNIX epoch.
@@ -51,19 +59,18 @@ impl Call {
             let mut form = vec![(parameter, self.token.clone())];
             form.extend(hint.map(|hint| ("token_type_hint".to_owned(), hint)));
             form.extend(self.arguments.iter().cloned());
-            let mut request = self.http.post(self.endpoint.clone()).header("accept", "application/json");
+            let mut request = self.http.post(self.endpoint.clone()).header("accept", &self.answers.accept);
             for (name, value) in &self.headers {
                 request = request.header(name, value);
             }
             let endpoint = self.endpoint.as_str();
             let request =
                 client.prove(method, &self.metadata, endpoint, self.now, request, &mut form).map_err(Fault::Content)?;
-            calls::call(request.form(&form)).await?.successful()
+            let answer = calls::call(request.form(&form)).await?.successful()?;
+            self.answers.read(answer, self.now).await
         }
         .await;
-        self.settle("introspection", outcome, started, |claims| {
-            !check || claims.get("active").and_then(Value::as_bool) == Some(true)
-        })
+        self.settle(outcome, started, |claims| !check || claims.get("active").and_then(Value::as_bool) == Some(true))
     }
 
     /// Asks the userinfo endpoint, with the token itself.
@@ -73,21 +80,25 @@ impl Call {
         for (name, value) in arguments {
             self.endpoint.query_pairs_mut().append_pair(&name, &value);
         }
-        let mut request = self.http.get(self.endpoint.clone()).header("accept", "application/json");
+        let mut request = self.http.get(self.endpoint.clone()).header("accept", &self.answers.accept);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let outcome = calls::call(request.bearer_auth(&self.token)).await.and_then(calls::Answer::successful);
-        self.settle("userinfo", outcome, started, |claims| claims.get("sub").and_then(Value::as_str).is_some())
+        let outcome = async {
+            let answer = calls::call(request.bearer_auth(&self.token)).await?.successful()?;
+            self.answers.read(answer, self.now).await
+        }
+        .await;
+        self.settle(outcome, started, |claims| claims.get("sub").and_then(Value::as_str).is_some())
     }
 
     fn settle(
         &self,
-        endpoint: &str,
-        outcome: Result<calls::Answer, Fault>,
+        outcome: Result<Bytes, Fault>,
         started: Instant,
         accepted: impl FnOnce(&Object<'_>) -> bool,
     ) -> (Told, Duration) {
+        let endpoint = self.answers.endpoint;
         let label = outcome.as_ref().map_or_else(Fault::label, |_| "success");
         self.series.called(endpoint, label, started.elapsed());
         let refused =
@@ -101,7 +112,7 @@ impl Call {
                 return (Told::Failed, Duration::ZERO);
             }
         };
-        let Ok(claims) = Object::parse(&answer.body) else {
+        let Ok(claims) = Object::parse(&answer) else {
             tracing::warn!(
                 issuer = self.series.issuer(),
                 endpoint,
@@ -118,6 +129,8 @@ impl Call {
             Some(left) => self.lives.of(Some(left)).min(self.lives.of(None)),
             None => self.lives.of(None),
         };
-        (Told::Claims(answer.body.to_vec().into()), keep)
+        // A few large answers are not worth the memory of many.
+        let keep = if answer.len() > MOST_KEPT { Duration::ZERO } else { keep };
+        (Told::Claims(answer.to_vec().into()), keep)
     }
 }

@@ -1,4 +1,4 @@
-//! Refusals: Kong's bodies, RFC 6750's challenges.
+//! Refusals: Kong's bodies, RFC 6750's challenges, with the place of RFC 9728's metadata where that is set.
 
 use std::borrow::Cow;
 
@@ -6,6 +6,7 @@ use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::config::Config;
+use super::resource::Resource;
 use crate::auth::challenge::quoted;
 use crate::auth::{Reason, Rejection};
 use crate::diagnostic::Diagnostic;
@@ -27,7 +28,7 @@ pub struct Replies {
 impl Replies {
     /// # Errors
     /// When something cannot stand in a header.
-    pub fn new(config: &Config) -> Result<Self, Vec<Diagnostic>> {
+    pub fn new(config: &Config, resource: Option<&Resource>) -> Result<Self, Vec<Diagnostic>> {
         let fault = |path: &str| vec![Diagnostic::error("invalid-value", path, "cannot stand in a header")];
         let host = reqwest::Url::parse(&config.issuer).ok().and_then(|url| url.host_str().map(str::to_owned));
         let realm = quoted(&host.unwrap_or_else(|| config.issuer.clone()));
@@ -37,7 +38,10 @@ impl Replies {
             } else {
                 format!(", error=\"{error}\"")
             };
-            HeaderValue::from_str(&format!("Bearer realm={realm}{error}")).map_err(|_| fault("issuer"))
+            let metadata =
+                resource.map(|resource| format!(", resource_metadata={}", quoted(resource.metadata.as_str())));
+            let text = format!("Bearer realm={realm}{error}{}", metadata.unwrap_or_default());
+            HeaderValue::from_str(&text).map_err(|_| fault("issuer"))
         };
         let location = |path: &str, uris: &[String]| {
             uris.first().map(|uri| HeaderValue::from_str(uri)).transpose().map_err(|_| fault(path))

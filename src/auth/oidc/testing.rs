@@ -29,6 +29,8 @@ pub struct World {
     forms: Mutex<Vec<(String, Option<String>, String)>>,
     /// Milliseconds before each answer.
     pub delay: AtomicU64,
+    /// HTTP's, of the last request.
+    pub version: Mutex<http::Version>,
 }
 
 pub struct Idp {
@@ -47,7 +49,14 @@ pub fn new_key() -> SigningKey {
     SigningKey::generate(Algorithm::EdDsa).unwrap()
 }
 
-async fn answer(Shared(world): Shared<Arc<World>>, uri: Uri, headers: http::HeaderMap, body: Bytes) -> Response<Body> {
+async fn answer(
+    Shared(world): Shared<Arc<World>>,
+    version: http::Version,
+    uri: Uri,
+    headers: http::HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    *world.version.lock() = version;
     *world.hits.lock().entry(uri.path().to_owned()).or_default() += 1;
     let authorization = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     world.forms.lock().push((uri.path().to_owned(), authorization, String::from_utf8_lossy(&body).into_owned()));
@@ -86,6 +95,11 @@ impl Idp {
     pub fn answers(&self, path: &str, status: u16, text: &str) {
         let answer = (status, "application/json".to_owned(), text.to_owned());
         self.world.answers.lock().insert(format!("/realm{path}"), answer);
+    }
+
+    /// 200, of a type.
+    pub fn answers_as(&self, path: &str, kind: &str, text: &str) {
+        self.world.answers.lock().insert(format!("/realm{path}"), (200, kind.to_owned(), text.to_owned()));
     }
 
     pub fn publish(&self, keys: &[Value]) {

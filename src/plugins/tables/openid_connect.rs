@@ -88,6 +88,16 @@ fn provider() -> Vec<Field> {
         field("issuers_allowed", texts()),
         // Not Kong's: the issuer's keys, written down.
         field("jwks", record(vec![field("keys", array(map(string(), any())).required())])),
+        // Not Kong's either: RFC 9728.
+        field(
+            "protected_resource",
+            record(vec![
+                field("resource", url().required()),
+                field("scopes_supported", texts()),
+                field("resource_name", string()),
+                field("resource_documentation", url()),
+            ]),
+        ),
         field("discovery_headers_names", texts()),
         field("discovery_headers_values", texts()),
         field("http_version", number().default(1.1).custom(check_http_version)),

@@ -123,7 +123,7 @@ impl Provider {
         for (name, value) in &self.source.headers {
             request = request.header(name, value);
         }
-        let answer = calls::call(request).await?.successful()?;
+        let answer = calls::call(request).await?.successful()?.json()?;
         let metadata: Metadata = serde_json::from_slice(&answer.body)
             .map_err(|_| Fault::Content("what was found is no discovery document"))?;
         if self.source.is_named(&metadata.issuer) {
@@ -135,7 +135,7 @@ impl Provider {
 
     async fn fetch_keys(&self, url: Url, extra: bool) -> Result<(Keys, Duration), Fault> {
         let request = self.http.get(url.clone()).header("accept", "application/jwk-set+json, application/json");
-        let answer = calls::call(request).await?.successful()?;
+        let answer = calls::call(request).await?.successful()?.json()?;
         let lifetime = lifetime(&answer.headers);
         let text = std::str::from_utf8(&answer.body).map_err(|_| Fault::Content("the key set is not UTF-8"))?;
         let keys = read_keys(url, text, extra)?;
