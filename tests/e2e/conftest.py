@@ -53,7 +53,8 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 class Gateway:
     """A running gateway with ports of its own."""
 
-    def __init__(self, folder, config=None, env=None, fixed_ports=None):
+    def __init__(self, folder, config=None, env=None, fixed_ports=None, patience=30):
+        self.patience = patience
         ports = fixed_ports or {}
         self.http, self.https, self.admin, self.console, self.status = (
             ports.get(name) or free_port() for name in ("http", "https", "admin", "console", "status")
@@ -78,7 +79,7 @@ class Gateway:
         self.process = subprocess.Popen(
             [BIN, "run"], env=self.env, cwd=self.folder, stdout=self.log_file.open("ab"), stderr=subprocess.STDOUT
         )
-        deadline = time.time() + 30
+        deadline = time.time() + self.patience
         while time.time() < deadline:
             assert self.process.poll() is None, self.log()
             with contextlib.suppress(OSError):
