@@ -110,7 +110,7 @@ impl Gateway {
             client: ctx.client.map(|client| client.address),
             scheme: if ctx.tls { "https" } else { "http" },
             http_version: version(header.version),
-            method: header.method.as_str(),
+            method: shown(header.method.as_str()),
             host: router::split_host(authority(header)).0,
             path: ctx.target.sent(header),
             status,
@@ -156,6 +156,12 @@ fn latencies(ctx: &Ctx, ended: Instant) -> Latencies {
     let upstream = ctx.forwarded.zip(ctx.answered).map(|(from, to)| to.saturating_duration_since(from));
     let gateway = ctx.forwarded.map_or(total, |forwarded| forwarded.saturating_duration_since(ctx.started));
     Latencies { total, upstream, gateway }
+}
+
+/// A method as it is logged: what is none that anybody uses may be anything, a token too.
+fn shown(method: &str) -> &str {
+    let usual = method.len() <= 32 && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    if usual { method } else { "unusual" }
 }
 
 /// Milliseconds with three decimal places.

@@ -88,16 +88,17 @@ fn a_dribbled_header_block_is_cut_and_others_are_served_beside_it() {
         stream.write_all(beginning).unwrap();
     }
     let start = Instant::now();
-    let mut cut = 0;
+    let (mut cut, mut round) = (0, 0);
     while cut < slow.len() && start.elapsed() < Duration::from_secs(20) {
-        // An empty CONTINUATION now and then looks alive, and never ends.
-        for (number, stream) in slow.iter_mut().enumerate().skip(3) {
+        // An empty CONTINUATION now and then looks alive, and never ends. More of them would be too many.
+        for (number, stream) in slow.iter_mut().enumerate().skip(3).filter(|_| round % 4 == 0) {
             let _ = stream.write_all(&frame(CONTINUATION, 0, if number == 3 { 1 } else { 3 }, &[]));
         }
         let mut good = open(&gateway);
         good.write_all(&get(1, "/marker")).unwrap();
         assert!(answered(&mut good, 1), "a good client beside slow ones");
         cut = slow.iter_mut().map(ended).filter(|ended| *ended).count();
+        round += 1;
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(cut, slow.len(), "after {:?}", start.elapsed());

@@ -11,7 +11,7 @@ use crate::support::{Place, configuration, connect, eventually, get, read_answer
 fn documented() -> BTreeSet<String> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).unwrap();
     let common = text.split("## Where there").next().unwrap();
-    let name = regex::Regex::new("`((?:portcullis|kong|process)_[a-z_]+)`").unwrap();
+    let name = regex::Regex::new("`((?:portcullis|kong|process)_[a-z0-9_]+)`").unwrap();
     name.captures_iter(common).map(|found| found[1].to_owned()).filter(|name| name != "kong_latency_metrics").collect()
 }
 
