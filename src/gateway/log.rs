@@ -79,7 +79,7 @@ impl Gateway {
             kid: ctx.state.key_id.clone(),
             algorithm: ctx.state.verification.map(|verification| verification.algorithm),
             token_fp: ctx.state.token.as_deref().map(|token| self.access_log.fingerprint(token.as_bytes())),
-            method: header.method.as_str().chars().take(32).collect(),
+            method: shown(header.method.as_str()).into(),
             path: ctx.target.sent(header).chars().take(PATH_KEPT).collect(),
             client: ctx.client.map(|client| client.address),
             request_id: ctx.request_id.as_str().into(),
