@@ -119,7 +119,7 @@ fn change(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(consumers), |bencher| {
             bencher.iter_batched(
                 change,
-                |change| snapshot.with_changes(change, Origin::none(), &resources).expect("a snapshot"),
+                |change| snapshot.with_changes(change, Origin::none(), &resources),
                 BatchSize::SmallInput,
             )
         });

@@ -20,6 +20,7 @@ mod openapi;
 mod paths;
 mod request;
 mod schemas;
+mod servable;
 mod serve;
 mod stored;
 mod tokens;

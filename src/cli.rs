@@ -8,6 +8,7 @@ mod database;
 mod demo;
 mod explain;
 mod idp;
+mod migration;
 mod token;
 
 use std::io::Write;

@@ -36,7 +36,7 @@ pub use self::refused::Refused;
 use self::source::{Format, Source};
 use crate::diagnostic::Diagnostic;
 use crate::entity::Dataset;
-use crate::schema::Now;
+use crate::schema::{Document, Now, Table};
 
 /// How a declarative text is read.
 #[derive(Clone, Debug)]
@@ -88,6 +88,26 @@ impl Loaded {
     pub fn lint(&self, now: Now) -> Vec<Diagnostic> {
         lint::placed(&self.dataset, now, self.places.as_ref())
     }
+}
+
+/// Whether a plugin of this name keeps requests out, or may do so: one that nobody knows.
+pub fn may_guard(plugin: &str) -> bool {
+    unsupported::is_guard(plugin) || !unsupported::is_plugin(plugin)
+}
+
+/// Whether a document's text may hold references to values that are kept elsewhere.
+pub fn may_refer(text: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), vault::SCHEME.as_bytes()).is_some()
+}
+
+/// Puts in what the fields of a document refer to (`{vault://env/name}`), of the process's environment. What cannot be found
+/// becomes empty, and is returned with its dotted path and what is missing.
+pub fn resolve_references(table: &Table, document: &mut Document) -> Vec<(String, String)> {
+    let environment = Environment::process();
+    let special = table.special(document).map(|special| &special.record);
+    let missing = vault::resolve(&vault::Vaults::new(&environment), &table.record, special, document);
+    vault::clear(&table.record, special, document);
+    missing
 }
 
 /// Reads files and folders (every `.yml`, `.yaml` and `.json` in them) as one configuration.

@@ -5,6 +5,7 @@
 
 pub mod request_termination;
 pub mod tables;
+pub mod unusable;
 
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ pub use self::{
     endings::{Collected, Ending, endings},
 };
 use crate::auth::Directory;
+use crate::diagnostic::Diagnostic;
 use crate::entity::{self, Dataset};
 use crate::router::Router;
 use crate::telemetry::RouteMetrics;
@@ -78,6 +79,8 @@ pub struct Routing {
     pub upstreams: Upstreams,
     pub certificates: Certificates,
     pub documents: Documents,
+    /// What of the configuration cannot be served; empty unless it was in force before it was compiled.
+    pub faults: Vec<Diagnostic>,
 }
 
 /// One configuration, compiled.

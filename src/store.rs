@@ -5,6 +5,7 @@
 //! out beside it ([`Document`]); what its fields mean is the schema tables' business.
 //! Must not know HTTP, nor what is served. Cold path only: nothing here runs while a request waits.
 
+mod bulk;
 mod changes;
 mod collection;
 mod feed;
@@ -12,6 +13,7 @@ mod read;
 mod sql;
 pub mod tokens;
 mod transfer;
+mod typed;
 mod write;
 
 #[cfg(test)]
@@ -28,11 +30,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use uuid::Uuid;
 
-pub use self::changes::{Changed, Changes, Signal, Watcher};
+pub use self::changes::{Changed, Changes, Documents, Everything, Signal, Watcher};
 pub use self::collection::{COLLECTIONS, Collection, Document, Foreign, OnDelete, Reference, Unique, cache_key_of};
 pub use self::feed::Feed;
-pub use self::read::{Page, Parent, Query, Tagged, Tags};
+pub use self::read::{Listed, Page, Parent, Query, Tagged, Tags};
 pub use self::transfer::{Difference, ImportError, Imported, diff};
+pub use self::typed::resolve;
 pub use self::write::{Conflict, Deleted, Write};
 
 /// A document's fields.
@@ -183,7 +186,13 @@ impl Store {
             // A write that was answered survives a power cut, not only a crash of the process.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(Duration::from_secs(5))
+            // Rows come from a thread of SQLite's own; with room for a page of them it does not stop and go.
+            .row_buffer_size(1024)
+            // Checkpoints are the feed's work (`Store::fold`), not the next writer's; this is for when nobody does it.
+            .pragma("wal_autocheckpoint", "10000")
+            // 32 MiB: the upper levels of the indexes of a million documents.
+            .pragma("cache_size", "-32768");
         let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE);
         let writer = pool(1).acquire_timeout(Duration::from_secs(30)).connect_with(options.clone()).await?;
         let readers = pool(4).connect_with(options).await?;
@@ -263,6 +272,17 @@ impl Store {
             }
         }
         Ok(states)
+    }
+
+    /// Folds SQLite's write-ahead log into its file, as far as that goes without making anybody wait.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn fold(&self) -> Result<(), Error> {
+        if let Engine::Sqlite { readers, .. } = &self.engine {
+            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(readers).await?;
+        }
+        Ok(())
     }
 
     /// Closes all connections; SQLite folds its write-ahead log into the file.

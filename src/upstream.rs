@@ -47,7 +47,7 @@ pub use self::{
     dns::{Resolve, SystemResolver},
     hash::{Captures, HashInput},
     health::Health,
-    peer::ClientCertificate,
+    peer::{ClientCertificate, check_service, check_upstream},
     registry::{AddressHealth, Registry, TargetHealth, UpstreamHealth, Upstreams},
 };
 

@@ -17,8 +17,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The content type of JSON.
+    pub const JSON: &'static str = "application/json; charset=utf-8";
+
     pub fn json(status: StatusCode, body: Value) -> Self {
-        Self::text(status, "application/json; charset=utf-8", body.to_string())
+        Self::text(status, Self::JSON, body.to_string())
     }
 
     pub fn ok(body: Value) -> Self {

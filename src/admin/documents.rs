@@ -250,7 +250,7 @@ async fn list(state: &State, request: &Incoming, of: &'static Collection) -> Res
     if let Some(size) = request.argument("size") {
         extra = format!("{extra}&size={}", escaped(size));
     }
-    Ok(page(&format!("/{}", of.path), listed, &extra))
+    page(&format!("/{}", of.path), listed, &extra)
 }
 
 /// A nested list: Kong heeds neither tags nor keeps the size in `next`.
@@ -271,18 +271,27 @@ async fn children(
     };
     let listed = state.entities.list(child, &listing).await?;
     let named = request.segments.get(1).map(|segment| escaped(segment)).unwrap_or_default();
-    Ok(page(&format!("/{}/{named}/{}", parent.path, child.nested), listed, ""))
+    page(&format!("/{}/{named}/{}", parent.path, child.nested), listed, "")
 }
 
-fn page(path: &str, listed: entities::Listed, extra: &str) -> Answer {
-    let data: Vec<Value> = listed.data.into_iter().map(Value::Object).collect();
+/// A page as JSON text: stored documents are passed on as they are.
+fn page(path: &str, listed: entities::Listed, extra: &str) -> Result<Answer, Fault> {
+    let mut text = String::from("{\"data\":[");
+    for (index, entity) in listed.data.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        entity.write(&mut text)?;
+    }
     match listed.next {
-        None => Answer::ok(json!({"data": data, "next": null})),
+        None => text.push_str("],\"next\":null}"),
         Some(last) => {
             let offset = write_offset(&json!([last.to_string()]));
-            Answer::ok(json!({"data": data, "next": format!("{path}?offset={offset}{extra}"), "offset": offset}))
+            let next = Value::from(format!("{path}?offset={offset}{extra}"));
+            text.push_str(&format!("],\"next\":{next},\"offset\":{}}}", Value::from(offset)));
         }
     }
+    Ok(Answer::text(StatusCode::OK, Answer::JSON, text))
 }
 
 fn escaped(text: &str) -> String {

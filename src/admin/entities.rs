@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use crate::entity::tables;
 use crate::schema::Table;
-use crate::store::{Body, Collection, Foreign, Parent, Tagged, Tags};
+use crate::store::{self, Body, Collection, Foreign, Parent, Tagged, Tags};
 
 /// How an entity is named in a path.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +66,41 @@ pub struct Listing {
 /// Some entities, and where to go on.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
-    pub data: Vec<Body>,
+    pub data: Vec<Shown>,
     pub next: Option<Uuid>,
+}
+
+/// An entity in the form it is answered in.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    Body(Body),
+    /// Its JSON, as it is stored.
+    Text(String),
+}
+
+impl Shown {
+    /// Its fields.
+    ///
+    /// # Errors
+    /// When a stored text is no JSON object.
+    pub fn into_body(self) -> Result<Body, Fault> {
+        match self {
+            Self::Body(body) => Ok(body),
+            Self::Text(text) => Ok(serde_json::from_str(&text).map_err(store::Error::from)?),
+        }
+    }
+
+    /// Adds its JSON to a text.
+    ///
+    /// # Errors
+    /// Never for a body that came from JSON.
+    pub fn write(self, out: &mut String) -> Result<(), Fault> {
+        match self {
+            Self::Body(body) => out.push_str(&serde_json::to_string(&body).map_err(store::Error::from)?),
+            Self::Text(text) => out.push_str(&text),
+        }
+        Ok(())
+    }
 }
 
 /// An entity that was written, and the revision this became; tokens have none.

@@ -253,7 +253,8 @@ async fn upstream_health(state: &State, request: &Incoming) -> Result<Answer, Fa
     let data: Vec<Value> = listed
         .data
         .into_iter()
-        .map(|mut target| {
+        .map(|target| {
+            let mut target = target.into_body()?;
             let address = target.get("target").and_then(Value::as_str).unwrap_or("");
             let found = health.as_ref().and_then(|health| health.targets.iter().find(|there| &*there.target == address));
             let state = found.map_or(Health::HealthchecksOff, |found| found.health);
@@ -266,9 +267,9 @@ async fn upstream_health(state: &State, request: &Incoming) -> Result<Answer, Fa
             let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
             target.insert("data".into(), json!({"addresses": addresses, "host": host, "nodeWeight": weight, "weight": {"total": weight}}));
             target.insert("health".into(), if weight == 0 { Value::from(Health::HealthchecksOff.as_str()) } else { state.as_str().into() });
-            Value::Object(target)
+            Ok(Value::Object(target))
         })
-        .collect();
+        .collect::<Result<_, Fault>>()?;
     Ok(Answer::ok(json!({"data": data, "next": null, "node_id": node})))
 }
 
@@ -282,7 +283,8 @@ async fn all_targets(state: &State, request: &Incoming) -> Result<Answer, Fault>
     let id = id_of(&upstream).ok_or_else(Fault::not_found)?;
     let listing = Listing { size: size(request)?, after: None, tags: None, parent: targets_of(id)?, only: None };
     let listed = state.entities.list(targets()?, &listing).await?;
-    let data: Vec<Value> = listed.data.into_iter().map(Value::Object).collect();
+    let data = listed.data.into_iter().map(|target| target.into_body().map(Value::Object));
+    let data: Vec<Value> = data.collect::<Result<_, Fault>>()?;
     Ok(Answer::ok(json!({"data": data, "next": null})))
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::certificates;
-use super::entities::{Entities, Key, Listed, Listing, Written, id_of, reference};
+use super::entities::{Entities, Key, Listed, Listing, Shown, Written, id_of, reference};
 use super::fault::Fault;
 use crate::entity::{Dataset, Kind};
 use crate::snapshot::Published;
@@ -151,7 +151,7 @@ impl Entities for Loaded {
         let kind = of.kind;
         if let Some((field, value)) = &listing.only {
             return Ok(Listed {
-                data: by_field(&self.published, kind, field, value).into_iter().collect(),
+                data: by_field(&self.published, kind, field, value).map(Shown::Body).into_iter().collect(),
                 next: None,
             });
         }
@@ -181,7 +181,7 @@ impl Entities for Loaded {
         ids.truncate(listing.size);
         let next = ids.last().copied().filter(|_| more);
         let data = ids.into_iter().filter_map(|id| by_id(&snapshot.dataset, kind, id));
-        Ok(Listed { data: data.map(|body| shown(of, body, &snapshot.dataset)).collect(), next })
+        Ok(Listed { data: data.map(|body| Shown::Body(shown(of, body, &snapshot.dataset))).collect(), next })
     }
 
     async fn tags(&self, of: Option<&str>, after: Option<&Tagged>, size: usize) -> Result<(Vec<Tagged>, bool), Fault> {

@@ -116,7 +116,12 @@ fn operation(endpoint: &Endpoint, method: &str, writable: bool) -> Value {
             Action::Fixed(Fixed::Config) => {
                 json!({"application/json": {"schema": schema}, "application/yaml": {"schema": {"type": "string"}}})
             }
-            _ => json!({"application/json": {"schema": schema}}),
+            Action::Fixed(_) => json!({"application/json": {"schema": schema}}),
+            _ => json!({
+                "application/json": {"schema": schema},
+                "application/x-www-form-urlencoded": {"schema": form()},
+                "multipart/form-data": {"schema": form()},
+            }),
         };
         operation.insert("requestBody".into(), json!({"content": content}));
     }
@@ -158,6 +163,11 @@ fn summary(fixed: Fixed) -> Option<&'static str> {
         Fixed::Live(Live::Expiry) => "What ends soon, and credentials that nobody uses",
         _ => return None,
     })
+}
+
+/// A form: names of fields, of fields of records (`a.b`) and of elements (`a[]`), with values that the schema reads.
+fn form() -> Value {
+    json!({"type": "object", "additionalProperties": {"type": ["string", "integer", "boolean"]}})
 }
 
 fn responses(endpoint: &Endpoint, method: &str, subject: Option<&Collection>, writable: bool) -> Value {
@@ -221,7 +231,10 @@ fn responses(endpoint: &Endpoint, method: &str, subject: Option<&Collection>, wr
         faults.push(("413", "the body is too large"));
         put("415", empty("the body is of another type"));
     }
-    faults.push(("500", "the database failed"));
+    faults.push(match method {
+        "POST" | "PUT" | "PATCH" => ("500", "the database failed, or the body is JSON but neither object nor array"),
+        _ => ("500", "the database failed"),
+    });
     for (status, description) in faults {
         put(status, answer(description, error()));
     }

@@ -19,8 +19,12 @@ use super::guard::Client;
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 1024;
 
-/// How long a TLS handshake and the head of a request may take.
+/// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long the head of a request may take, the wait for it on a kept connection included. Tools pause between requests, and
+/// one that writes to a connection just closed does not know whether it was heard.
+const HEAD: Duration = Duration::from_secs(75);
 
 /// A bound socket to serve on.
 #[derive(Debug)]
@@ -129,7 +133,7 @@ where
         request.map(axum::body::Body::new)
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HANDSHAKE).max_buf_size(64 * 1024);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let stopped = async { drop(stop.wait_for(|stop| *stop).await) };

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::certificates::{self, Snis};
-use super::entities::{Entities, Key, Listed, Listing, Written, reference, table};
+use super::entities::{Entities, Key, Listed, Listing, Shown, Written, reference, table};
 use super::fault::Fault;
+use super::servable;
 use crate::schema::{Now, Table};
 use crate::store::{Body, Collection, Document, Feed, Query, Stored as Row, Tagged, Write, cache_key_of, now_ms};
 
@@ -97,29 +98,9 @@ impl Stored {
         Ok(())
     }
 
-    /// What a plugin's own compiler has against a configuration that its table lets pass.
-    fn check_compiles(&self, of: &'static Collection, body: &Body) -> Result<(), Fault> {
-        if of.name != "plugins" {
-            return Ok(());
-        }
-        let Ok(plugin) = serde_json::from_value::<crate::entity::Plugin>(Value::Object(body.clone())) else {
-            return Ok(());
-        };
-        // A table alone does not run: stored, it would keep every later configuration from being served.
-        let Some(registered) = crate::plugins::find(&plugin.name) else {
-            let message =
-                format!("plugin '{}' not enabled; add it to the 'plugins' configuration property", plugin.name);
-            return Err(Fault::field("name", message));
-        };
-        let Err(faults) = registered.compile(&plugin, &self.feed.resources().registries, &mut Vec::new()) else {
-            return Ok(());
-        };
-        let mut violations = crate::schema::Violations::default();
-        for fault in faults.iter().filter(|fault| fault.is_error()) {
-            let path = if fault.path.is_empty() { "config".to_owned() } else { format!("config.{}", fault.path) };
-            violations.put(&path, fault.message.clone());
-        }
-        if violations.is_empty() { Ok(()) } else { Err(Fault::schema(violations)) }
+    /// Whether it can be served, once it is stored.
+    async fn check(&self, of: &Collection, body: &Body) -> Result<(), Fault> {
+        servable::check(self.feed.store(), self.feed.resources(), of, body).await
     }
 
     /// The form an entity is answered in.
@@ -131,6 +112,11 @@ impl Stored {
         }
         Ok(body)
     }
+}
+
+/// Whether the answer holds nothing that is not in the stored document.
+fn is_shown_as_stored(of: &Collection) -> bool {
+    !of.ttl && of.name != "certificates"
 }
 
 /// `ttl` is stored as seconds from creation and answered as seconds that are left.
@@ -175,7 +161,7 @@ impl Entities for Stored {
         if let Some((field, value)) = &listing.only {
             let found = self.find(of, &Key::Unique(field, value.clone())).await?;
             return Ok(Listed {
-                data: found.map(|row| with_ttl(of, row.body, row.expires_at)).into_iter().collect(),
+                data: found.map(|row| Shown::Body(with_ttl(of, row.body, row.expires_at))).into_iter().collect(),
                 next: None,
             });
         }
@@ -188,7 +174,12 @@ impl Entities for Stored {
         let page = self.feed.store().list(of.name, &query).await?;
         let mut data = Vec::with_capacity(page.documents.len());
         for row in page.documents {
-            data.push(self.shown(of, row).await?);
+            data.push(if is_shown_as_stored(of) {
+                Shown::Text(row.text)
+            } else {
+                let row = Row { id: row.id, body: row.body()?, expires_at: row.expires_at };
+                Shown::Body(self.shown(of, row).await?)
+            });
         }
         Ok(Listed { data, next: page.next })
     }
@@ -204,7 +195,7 @@ impl Entities for Stored {
             self.check_protocols(&input).await?;
         }
         let mut body = complete(table(of), input)?;
-        self.check_compiles(of, &body)?;
+        self.check(of, &body).await?;
         let expires_at = expiry(of, &mut body, now_ms());
         let document = document(of, body, expires_at)?;
         let mut write = self.feed.store().write().await?;
@@ -230,7 +221,7 @@ impl Entities for Stored {
             self.check_protocols(&input).await?;
         }
         let mut body = complete(table(of), input)?;
-        self.check_compiles(of, &body)?;
+        self.check(of, &body).await?;
         let expires_at = expiry(of, &mut body, now_ms());
         let mut write = self.feed.store().write().await?;
         let current = within(&mut write, of, key).await?;
@@ -268,7 +259,7 @@ impl Entities for Stored {
         let ends = patch.contains_key("ttl") && of.ttl;
         let mut body = table.update(&current.body, patch, Now::system()).map_err(Fault::schema)?;
         table.transform(&mut body);
-        self.check_compiles(of, &body)?;
+        self.check(of, &body).await?;
         let expires_at = if ends { expiry(of, &mut body, now_ms()) } else { current.expires_at };
         let document = document(of, body, expires_at)?;
         write.replace(&document).await?.map_err(|conflict| Fault::conflict(conflict, of.name))?;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::entities::{Entities, Key, Listed, Listing, Written, id_of, reference, table};
+use super::entities::{Entities, Key, Listed, Listing, Shown, Written, id_of, reference, table};
 use super::fault::Fault;
 use crate::auth::oauth2::TokenStore;
 use crate::auth::oauth2::store::{Digest, Name, Owner, Put, StoreFault, Taken, Token};
@@ -199,7 +199,8 @@ impl Entities for WithTokens {
         let issued = self.tokens.list(owner, listing.after, listing.size.saturating_add(1)).await?;
         let declared = self.inner.list(of, listing).await?;
         let more = declared.next.is_some();
-        let declared = declared.data.into_iter().filter_map(|body| Some((id_of(&body)?, Some(body))));
+        let declared = declared.data.into_iter().map(Shown::into_body).collect::<Result<Vec<_>, _>>()?;
+        let declared = declared.into_iter().filter_map(|body| Some((id_of(&body)?, Some(body))));
         let mut all: Vec<(Uuid, Option<Body>)> = issued
             .iter()
             .map(|token| (token.id, (!token.is_purged(now())).then(|| shown(token, None))))
@@ -209,7 +210,7 @@ impl Entities for WithTokens {
         let more = more || all.len() > listing.size;
         all.truncate(listing.size);
         let next = all.last().filter(|_| more).map(|(id, _)| *id);
-        Ok(Listed { data: all.into_iter().filter_map(|(_, body)| body).collect(), next })
+        Ok(Listed { data: all.into_iter().filter_map(|(_, body)| body.map(Shown::Body)).collect(), next })
     }
 
     async fn tags(&self, of: Option<&str>, after: Option<&Tagged>, size: usize) -> Result<(Vec<Tagged>, bool), Fault> {

@@ -111,7 +111,7 @@ reasons! {
     Terminated = "terminated",
     /// Not a refusal: a plugin's own endpoint answered (the oauth2 token endpoint).
     Answered = "answered",
-    /// The configuration names something that does not exist (an anonymous consumer).
+    /// The configuration cannot be honoured: an anonymous consumer that does not exist, a stored plugin unknown to this version.
     Misconfigured = "misconfigured",
     /// No route matches.
     NoRoute = "no_route",

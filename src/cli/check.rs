@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::migration::{Report, held};
 use super::{INVALID, print_error, print_json, print_line};
 use crate::declarative;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -40,7 +41,10 @@ pub fn run(args: &Args) -> ExitCode {
             let traps = loaded.lint(options.now);
             (Some(loaded.dataset), loaded.diagnostics, traps)
         }
-        Err(refused) => (None, refused.diagnostics, Vec::new()),
+        Err(refused) => {
+            let (rest, traps) = rest(args, &options, &refused.diagnostics);
+            (rest, refused.diagnostics, traps)
+        }
     };
     if let Some(dataset) = &dataset {
         match Snapshot::compile(dataset.clone(), Origin::none(), &resources()) {
@@ -49,29 +53,46 @@ pub fn run(args: &Args) -> ExitCode {
         }
         findings.extend(traps);
     }
+    let report = Report::new(&findings, dataset.as_ref());
     let invalid = findings.iter().any(|finding| finding.is_error() || args.strict);
     if args.json {
         print_json(&serde_json::json!({
             "valid": !invalid,
             "entities": dataset.as_ref().map(counts),
             "diagnostics": findings,
+            "migration": (!report.is_empty()).then_some(&report),
         }));
     } else {
         print_diagnostics(&findings);
+        if !report.is_empty() {
+            print_error(&report.render(dataset.as_ref()));
+        }
         let (errors, warnings) = (count(&findings, Severity::Error), count(&findings, Severity::Warning));
         match &dataset {
             Some(dataset) if !invalid => {
-                let held: Vec<String> = Kind::ALL
-                    .into_iter()
-                    .filter(|kind| dataset.count(*kind) > 0)
-                    .map(|kind| format!("{} {}", dataset.count(kind), kind.collection()))
-                    .collect();
-                print_line(&format!("configuration is valid: {}; {warnings} warning(s)", held.join(", ")));
+                print_line(&format!("configuration is valid: {}; {warnings} warning(s)", held(dataset)));
             }
             _ => print_error(&format!("configuration is invalid: {errors} error(s), {warnings} warning(s)")),
         }
     }
     if invalid { ExitCode::from(INVALID) } else { ExitCode::SUCCESS }
+}
+
+/// What is left of a configuration in which only unsupported plugins and entities are at fault, with its traps: whoever moves
+/// over from Kong sees everything at once.
+fn rest(args: &Args, options: &declarative::Options, faults: &[Diagnostic]) -> (Option<Dataset>, Vec<Diagnostic>) {
+    let unsupported = |fault: &Diagnostic| matches!(fault.code, "unsupported-plugin" | "unsupported-entity");
+    if !faults.iter().filter(|fault| fault.is_error()).all(unsupported) {
+        return (None, Vec::new());
+    }
+    let options = declarative::Options { ignore_unsupported: true, ..options.clone() };
+    match declarative::load_files(&args.files, &options) {
+        Ok(loaded) => {
+            let traps = loaded.lint(options.now);
+            (Some(loaded.dataset), traps)
+        }
+        Err(_) => (None, Vec::new()),
+    }
 }
 
 /// What a snapshot is compiled with when nothing is going to be served from it.

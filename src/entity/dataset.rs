@@ -154,6 +154,31 @@ impl Entity {
     }
 }
 
+impl Entity {
+    /// As [`Self::from_document`], of a document's text.
+    ///
+    /// # Errors
+    /// As there, and when the text is no JSON.
+    pub fn from_text(kind: Kind, text: &str) -> Result<Self, serde_json::Error> {
+        use serde_json::from_str;
+        Ok(match kind {
+            Kind::Certificate => Self::Certificate(from_str(text)?),
+            Kind::CaCertificate => Self::CaCertificate(from_str(text)?),
+            Kind::Consumer => Self::Consumer(from_str(text)?),
+            Kind::Service => Self::Service(from_str(text)?),
+            Kind::Upstream => Self::Upstream(from_str(text)?),
+            Kind::Sni => Self::Sni(from_str(text)?),
+            Kind::Route => Self::Route(from_str(text)?),
+            Kind::Target => Self::Target(from_str(text)?),
+            Kind::JwtSecret => Self::JwtSecret(from_str(text)?),
+            Kind::KeyAuthCredential => Self::KeyAuthCredential(from_str(text)?),
+            Kind::Oauth2Credential => Self::Oauth2Credential(from_str(text)?),
+            Kind::Plugin => Self::Plugin(from_str(text)?),
+            Kind::Oauth2Token => Self::Oauth2Token(from_str(text)?),
+        })
+    }
+}
+
 impl Dataset {
     /// Adds an entity, in place of the one with the same id.
     pub fn put(&mut self, entity: Entity) {

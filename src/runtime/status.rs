@@ -49,6 +49,11 @@ impl Status {
         self.feed.get().is_some_and(|feed| !feed.is_reachable())
     }
 
+    /// How many stored entities this version cannot serve.
+    fn unservable(&self) -> usize {
+        self.feed.get().map_or(0, |feed| feed.unservable().len())
+    }
+
     /// Why the process is not ready, in Kong's words. A lost database is not among it: the last configuration is served.
     fn unready(&self) -> Option<&'static str> {
         let snapshot = self.published.load();
@@ -87,7 +92,11 @@ fn message(status: StatusCode, message: &str) -> Response {
 async fn ready(State(status): State<Arc<Status>>) -> Response {
     match status.unready() {
         None if status.database_lost() => message(StatusCode::SERVICE_UNAVAILABLE, "failed to connect to database"),
-        None => message(StatusCode::OK, "ready"),
+        // The rest is served: taking the gateway out of service would help nobody.
+        None => match status.unservable() {
+            0 => message(StatusCode::OK, "ready"),
+            count => json_answer(StatusCode::OK, &json!({ "message": "ready", "unservable_entities": count })),
+        },
         Some(why) => message(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
@@ -97,7 +106,10 @@ async fn ready(State(status): State<Arc<Status>>) -> Response {
 async fn readyz(State(status): State<Arc<Status>>) -> Response {
     match status.unready() {
         None if status.database_lost() => "ok (the database cannot be reached)\n".into_response(),
-        None => "ok\n".into_response(),
+        None => match status.unservable() {
+            0 => "ok\n".into_response(),
+            count => format!("ok ({count} stored entities cannot be served; the log names them)\n").into_response(),
+        },
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }

@@ -1,5 +1,6 @@
 //! TLS on the listeners: certificates from the published snapshot, else from the settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,9 +8,11 @@ use parking_lot::RwLock;
 use pingora_core::listeners::TlsAccept;
 use pingora_core::listeners::tls::{Acceptor, TlsSettings};
 use pingora_core::protocols::tls::TlsRef;
-use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig, WantsVerifier};
 
 use super::settings::{Settings, SslProtocols};
 use crate::gateway::Handshake;
@@ -115,20 +118,58 @@ pub fn server_config(
     resolver: Arc<Resolver>,
     http2: bool,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let versions: Vec<_> = [(protocols.tls12, &rustls::version::TLS12), (protocols.tls13, &rustls::version::TLS13)]
-        .into_iter()
-        .filter_map(|(on, version)| on.then_some(version))
-        .collect();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+    let mut config = builder(protocols)?.with_no_client_auth().with_cert_resolver(resolver);
     let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     // Tickets need no memory for clients that never come back.
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))
+}
+
+/// The rustls configuration of an Admin API listener: its own certificate where it has one, and client certificates where they
+/// let in.
+///
+/// # Errors
+/// Messages that name the files.
+pub fn admin_config(settings: &Settings, resolver: Arc<Resolver>) -> Result<Arc<ServerConfig>, String> {
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()));
+    let builder = builder(settings.ssl_protocols).map_err(|error| error.to_string())?;
+    let builder = match &settings.admin_ssl_client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let unusable = |why: &dyn std::fmt::Display| format!("{} (admin_ssl_client_ca): {why}", path.display());
+            let mut roots = RootCertStore::empty();
+            for der in CertificateDer::pem_slice_iter(&read(path)?) {
+                roots.add(der.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
+            }
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            // Whoever has the token needs no certificate.
+            let verifier = if settings.admin_token.is_some() { verifier.allow_unauthenticated() } else { verifier };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| unusable(&error))?)
+        }
+    };
+    let resolver: Arc<dyn ResolvesServerCert> = match (&settings.admin_ssl_cert, &settings.admin_ssl_cert_key) {
+        (None, None) => resolver,
+        (Some(cert), Some(key)) => {
+            let certified = certified_key(&read(cert)?, &read(key)?)
+                .map_err(|error| format!("{} with {}: {error}", cert.display(), key.display()))?;
+            Arc::new(SingleCertAndKey::from(certified))
+        }
+        _ => return Err("admin_ssl_cert and admin_ssl_cert_key belong together: set both".into()),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn builder(protocols: SslProtocols) -> Result<rustls::ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+    let versions: Vec<_> = [(protocols.tls12, &rustls::version::TLS12), (protocols.tls13, &rustls::version::TLS13)]
+        .into_iter()
+        .filter_map(|(on, version)| on.then_some(version))
+        .collect();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions)
 }
 
 /// Pingora's acceptor around a configuration of our own: its builder knows no choice of protocol versions.

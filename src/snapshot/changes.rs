@@ -19,17 +19,10 @@ pub enum Change {
 }
 
 impl Snapshot {
-    /// The snapshot after some changes. Costs microseconds for consumers and credentials, however many there are; any other
-    /// kind compiles routes and plugins anew.
-    ///
-    /// # Errors
-    /// What keeps the changed configuration from being served; this one stays as it is.
-    pub fn with_changes(
-        &self,
-        changes: Vec<Change>,
-        origin: Origin,
-        resources: &Resources,
-    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+    /// The snapshot after some changes, which are in force: what of them cannot be served is an error in the list, as in
+    /// [`Self::compile_rest`]. Costs microseconds for consumers and credentials, however many there are; any other kind compiles
+    /// routes and plugins anew.
+    pub fn with_changes(&self, changes: Vec<Change>, origin: Origin, resources: &Resources) -> (Self, Vec<Diagnostic>) {
         let mut next = Self { origin, loaded_at: SystemTime::now(), ..self.clone() };
         let mut diagnostics = Vec::new();
         let mut routing_changed = false;
@@ -40,7 +33,7 @@ impl Snapshot {
             let routing = Routing::compile(&next.dataset, &next.directory, resources, &mut diagnostics);
             next.routing = Arc::new(routing);
         }
-        if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok((next, diagnostics)) }
+        (next, diagnostics)
     }
 
     /// Applies one change to dataset and directory; tells whether routes and plugins have to be compiled anew.

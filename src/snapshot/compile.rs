@@ -12,6 +12,7 @@ use super::{Origin, Route, Routing, Service, Snapshot};
 use crate::auth::Directory;
 use crate::diagnostic::Diagnostic;
 use crate::entity::{self, Dataset};
+use crate::plugins::unusable::{UNKNOWN, Unusable};
 use crate::plugins::{self, Registries};
 use crate::router::Router;
 use crate::telemetry::{Metrics, RouteMetrics};
@@ -36,12 +37,16 @@ impl Snapshot {
         origin: Origin,
         resources: &Resources,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let (snapshot, diagnostics) = Self::compile_rest(dataset, origin, resources);
+        if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok((snapshot, diagnostics)) }
+    }
+
+    /// Compiles what can be served of a dataset that is in force already. Errors in the list say what cannot: a route that
+    /// matches nothing, a certificate that is not shown, and plugins in whose place requests are refused.
+    pub fn compile_rest(dataset: Dataset, origin: Origin, resources: &Resources) -> (Self, Vec<Diagnostic>) {
         let mut diagnostics = Vec::new();
         let directory = Directory::new(&dataset, &mut diagnostics);
         let routing = Routing::compile(&dataset, &directory, resources, &mut diagnostics);
-        if diagnostics.iter().any(Diagnostic::is_error) {
-            return Err(diagnostics);
-        }
         let snapshot = Self {
             generation: 0,
             origin,
@@ -50,7 +55,7 @@ impl Snapshot {
             directory,
             routing: Arc::new(routing),
         };
-        Ok((snapshot, diagnostics))
+        (snapshot, diagnostics)
     }
 }
 
@@ -95,7 +100,8 @@ impl Routing {
             })
             .collect();
         let certificates = Certificates::compile(dataset, diagnostics);
-        Self { router, routes, upstreams, certificates, documents }
+        let faults = diagnostics.iter().filter(|finding| finding.is_error()).cloned().collect();
+        Self { router, routes, upstreams, certificates, documents, faults }
     }
 }
 
@@ -141,7 +147,7 @@ impl Plugins {
         let mut names: Vec<Scopes> = Vec::new();
         let mut anywhere: HashMap<&str, HashMap<Uuid, Arc<Instance>>> = HashMap::new();
         for entity in dataset.plugins.iter().filter(|plugin| plugin.enabled) {
-            let Some(instance) = compile_instance(entity, directory, resources, diagnostics) else { continue };
+            let instance = compile_instance(entity, directory, resources, diagnostics);
             let place = names.iter().position(|scopes| scopes.registered.name == instance.registered.name);
             let index = place.unwrap_or_else(|| {
                 names.push(Scopes {
@@ -203,13 +209,15 @@ impl Plugins {
     }
 }
 
+/// A plugin instance; one that cannot be compiled is an error, and refuses every request should it be served all the same.
 fn compile_instance(
     entity: &Arc<entity::Plugin>,
     directory: &Directory,
     resources: &Resources,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Arc<Instance>> {
+) -> Arc<Instance> {
     let path = format!("plugins.{}", entity.id);
+    let unusable = |registered| Arc::new(Instance { entity: entity.clone(), registered, plugin: Arc::new(Unusable) });
     let Some(registered) = plugins::find(&entity.name) else {
         diagnostics.push(
             Diagnostic::error(
@@ -219,7 +227,7 @@ fn compile_instance(
             )
             .help("remove the plugin, or set ignore_unsupported"),
         );
-        return None;
+        return unusable(&UNKNOWN);
     };
     if let Some(anonymous) = entity.config.get("anonymous").and_then(serde_json::Value::as_str)
         && directory.consumer_by_name(anonymous).is_none()
@@ -244,10 +252,10 @@ fn compile_instance(
     let compiled = registered.compile(entity, &resources.registries, &mut warnings);
     diagnostics.extend(warnings.into_iter().map(within));
     match compiled {
-        Ok(plugin) => Some(Arc::new(Instance { entity: entity.clone(), registered, plugin })),
+        Ok(plugin) => Arc::new(Instance { entity: entity.clone(), registered, plugin }),
         Err(faults) => {
             diagnostics.extend(faults.into_iter().map(within));
-            None
+            unusable(registered)
         }
     }
 }

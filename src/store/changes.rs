@@ -6,29 +6,72 @@ use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
 use super::read::parse;
-use super::sql::{Param, Row};
-use super::{Body, Engine, Error, Store, now_ms};
+use super::sql::{Param, Row, Session};
+use super::{Engine, Error, Store, now_ms};
 
 /// A document as it is now, or that it is gone.
 #[derive(Clone, Debug)]
 pub struct Changed {
     pub collection: String,
     pub id: Uuid,
-    /// `None` when deleted or expired.
-    pub body: Option<Body>,
+    /// Its JSON as it is stored, not read yet: a million need not be in memory as values. `None` when deleted or expired.
+    pub document: Option<String>,
 }
 
 /// Everything between a revision and the newest.
 #[derive(Debug)]
 pub struct Changes {
     pub revision: i64,
-    /// The list is all there is, not what changed: the reader was too far behind, or starts.
-    pub complete: bool,
-    pub documents: Vec<Changed>,
+    pub documents: Documents,
+}
+
+/// What a reader of changes is given.
+#[derive(Debug)]
+pub enum Documents {
+    /// What changed since.
+    Since(Vec<Changed>),
+    /// All there is: the reader was too far behind, or starts.
+    All(Everything),
+}
+
+/// All documents of one state of the database, piece by piece.
+pub struct Everything {
+    session: Session,
+    after: (String, String),
+}
+
+impl std::fmt::Debug for Everything {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Everything(after {:?})", self.after)
+    }
+}
+
+impl Everything {
+    /// The next documents; none: these were all.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn next(&mut self) -> Result<Vec<Changed>, Error> {
+        let rows = self
+            .session
+            .fetch(
+                "SELECT collection, id, document, expires_at FROM entities WHERE (collection, id) > ($1, $2) \
+                 ORDER BY collection, id LIMIT $3",
+                &[Param::Text(&self.after.0), Param::Text(&self.after.1), Param::Integer(CHUNK)],
+            )
+            .await?;
+        if let Some(last) = rows.last() {
+            self.after = (last.text(0)?, last.text(1)?);
+        }
+        rows.iter().map(changed).collect()
+    }
 }
 
 /// How many documents are fetched at once when everything is loaded.
 const CHUNK: i64 = 5_000;
+
+/// Beyond so many changes everything is loaded anew, piece by piece.
+const MOST_CHANGES: i64 = 20_000;
 
 impl Store {
     /// What changed after a revision; `None`: everything.
@@ -41,13 +84,17 @@ impl Store {
         let revision = row.map_or(Ok(0), |row| row.integer(0))?;
         if since == Some(revision) {
             session.commit().await?;
-            return Ok(Changes { revision, complete: false, documents: Vec::new() });
+            return Ok(Changes { revision, documents: Documents::Since(Vec::new()) });
         }
         if let Some(since) = since.filter(|since| *since < revision) {
-            let next = session
-                .fetch_one("SELECT revision FROM changes WHERE revision = $1 LIMIT 1", &[Param::Integer(since + 1)])
+            let noted = session
+                .fetch(
+                    "SELECT revision FROM changes WHERE revision > $1 ORDER BY revision LIMIT $2",
+                    &[Param::Integer(since), Param::Integer(MOST_CHANGES + 1)],
+                )
                 .await?;
-            if next.is_some() {
+            let first = noted.first().map(|row| row.integer(0)).transpose()?;
+            if first == Some(since + 1) && i64::try_from(noted.len()).is_ok_and(|count| count <= MOST_CHANGES) {
                 let rows = session
                     .fetch(
                         "SELECT c.collection, c.id, COALESCE(e.document, ''), e.expires_at \
@@ -58,27 +105,10 @@ impl Store {
                     .await?;
                 session.commit().await?;
                 let documents = rows.iter().map(changed).collect::<Result<_, _>>()?;
-                return Ok(Changes { revision, complete: false, documents });
+                return Ok(Changes { revision, documents: Documents::Since(documents) });
             }
         }
-        let mut documents: Vec<Changed> = Vec::new();
-        let mut after = (String::new(), String::new());
-        loop {
-            let rows = session
-                .fetch(
-                    "SELECT collection, id, document, expires_at FROM entities WHERE (collection, id) > ($1, $2) \
-                     ORDER BY collection, id LIMIT $3",
-                    &[Param::Text(&after.0), Param::Text(&after.1), Param::Integer(CHUNK)],
-                )
-                .await?;
-            let Some(last) = rows.last() else { break };
-            after = (last.text(0)?, last.text(1)?);
-            for row in &rows {
-                documents.push(changed(row)?);
-            }
-        }
-        session.commit().await?;
-        Ok(Changes { revision, complete: true, documents })
+        Ok(Changes { revision, documents: Documents::All(Everything { session, after: Default::default() }) })
     }
 
     /// A watcher for what others tell on a channel of PostgreSQL's.
@@ -90,8 +120,8 @@ impl Store {
 fn changed(row: &Row) -> Result<Changed, Error> {
     let text = row.text(2)?;
     let expired = row.maybe_integer(3)?.is_some_and(|at| at <= now_ms());
-    let body = if text.is_empty() || expired { None } else { Some(serde_json::from_str(&text)?) };
-    Ok(Changed { collection: row.text(0)?, id: parse(&row.text(1)?)?, body })
+    let document = Some(text).filter(|text| !text.is_empty() && !expired);
+    Ok(Changed { collection: row.text(0)?, id: parse(&row.text(1)?)?, document })
 }
 
 /// Why a watcher returned.

@@ -4,20 +4,21 @@
 //! everything that came since, and publishes it as one snapshot. While it publishes, further writes gather and are published
 //! together. A database that is lost leaves the last snapshot in service; the task asks again until it is back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus::IntGauge;
-use serde_json::Value;
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
+use super::typed::{self, Purpose, Unreadable};
 use super::write::CHANNEL;
-use super::{Body, Changed, Changes, Collection, Error, Signal, Store};
+use super::{Collection, Documents, Error, Signal, Store};
 use crate::diagnostic::Diagnostic;
-use crate::entity::{Dataset, Entity, Kind};
-use crate::snapshot::{self, Change, Origin, Published, Resources, Snapshot};
+use crate::entity::Kind;
+use crate::snapshot::{self, Origin, Published, Resources, Snapshot};
 use crate::telemetry::live::Difference;
 
 /// How often the database is asked without being told.
@@ -35,13 +36,16 @@ const SERVED: Duration = Duration::from_secs(10);
 /// How long a configuration with new names of services waits for their addresses before it is published.
 const NAMES: Duration = Duration::from_secs(1);
 
+/// How often SQLite's log is folded into its file, where anything was written.
+const FOLDING: Duration = Duration::from_secs(5);
+
 /// How often what has expired is deleted.
 const CLEANING: Duration = Duration::from_secs(30);
 
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Progress {
-    /// The newest revision that was looked at, whether it could be served or not.
+    /// The newest revision that was looked at.
     seen: i64,
     /// The revision in service; `None` before the first.
     served: Option<i64>,
@@ -58,6 +62,8 @@ pub struct Feed {
     reachable: AtomicBool,
     /// Snapshots that were replaced and that requests may still hold: they are freed here, not by the last such request.
     retired: parking_lot::Mutex<Vec<Arc<Snapshot>>>,
+    /// Documents that are no entities to this version, by id.
+    unreadable: parking_lot::Mutex<HashMap<Uuid, Diagnostic>>,
     gauges: Gauges,
 }
 
@@ -66,6 +72,7 @@ pub struct Feed {
 struct Gauges {
     reachable: Option<IntGauge>,
     revision: Option<IntGauge>,
+    unservable: Option<IntGauge>,
 }
 
 impl Gauges {
@@ -79,6 +86,10 @@ impl Gauges {
         Self {
             reachable: gauge("kong_datastore_reachable", "Datastore reachable from Kong, 0 is unreachable"),
             revision: gauge("portcullis_store_revision", "Revision of the database that is in service"),
+            unservable: gauge(
+                "portcullis_store_unservable_entities",
+                "Entities in the database that this version cannot serve; requests that depend on them are refused",
+            ),
         }
     }
 }
@@ -86,9 +97,18 @@ impl Gauges {
 impl Feed {
     pub fn new(store: Store, published: Arc<Published>, resources: Resources) -> Arc<Self> {
         let progress = watch::Sender::new(Progress::default());
-        let (wake, reachable, retired) = (Notify::new(), AtomicBool::new(true), parking_lot::Mutex::default());
         let gauges = Gauges::new(resources.metrics.registry());
-        let feed = Arc::new(Self { store, published, resources, progress, wake, reachable, retired, gauges });
+        let feed = Arc::new(Self {
+            store,
+            published,
+            resources,
+            progress,
+            wake: Notify::new(),
+            reachable: AtomicBool::new(true),
+            retired: parking_lot::Mutex::default(),
+            unreadable: parking_lot::Mutex::default(),
+            gauges,
+        });
         feed.set_reachable(true);
         feed
     }
@@ -128,7 +148,15 @@ impl Feed {
         self.progress.borrow().served
     }
 
-    /// Waits until a revision is in service, or was found to be unfit for it, which the log says.
+    /// What the database holds and this gateway cannot serve. Such a document was written by another version: a write that
+    /// cannot be served is refused.
+    pub fn unservable(&self) -> Vec<Diagnostic> {
+        let mut all: Vec<_> = self.unreadable.lock().values().cloned().collect();
+        all.extend(self.published.load().routing.faults.iter().cloned());
+        all
+    }
+
+    /// Waits until a revision is in service.
     pub async fn served(&self, revision: i64) {
         let mut progress = self.progress.subscribe();
         self.wake.notify_one();
@@ -142,6 +170,7 @@ impl Feed {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut watcher = self.store.watch(CHANNEL);
         let mut cleaned = Instant::now();
+        let mut folded = (Instant::now(), self.revision());
         while !*stop.borrow() {
             if let Err(fault) = self.follow().await {
                 watcher.reset();
@@ -158,6 +187,15 @@ impl Feed {
                     tracing::debug!(%fault, "cleaning the database");
                 }
             }
+            if folded.0.elapsed() > FOLDING && folded.1 != self.revision() {
+                folded = (Instant::now(), self.revision());
+                let store = self.store.clone();
+                tokio::spawn(async move {
+                    if let Err(fault) = store.fold().await {
+                        tracing::debug!(%fault, "folding the database's log");
+                    }
+                });
+            }
             tokio::select! {
                 // A write of our own is looked for first: somebody waits for it.
                 biased;
@@ -172,10 +210,10 @@ impl Feed {
         }
     }
 
-    /// Takes what is new and puts it into service.
+    /// Takes what is new and puts it into service, as far as it can be served.
     ///
     /// # Errors
-    /// When the database cannot be read. A configuration that cannot be served is logged, not returned.
+    /// When the database cannot be read.
     pub async fn follow(&self) -> Result<(), Error> {
         let since = self.progress.borrow().served;
         // A database that is gone is noticed by a small question; an answer of a million documents takes its time.
@@ -185,58 +223,70 @@ impl Feed {
             self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.seen, newest) != newest);
             return Ok(());
         }
-        let changes = tokio::time::timeout(LOADING, self.store.changes(since)).await.map_err(|_| Error::Timeout)??;
-        let revision = changes.revision;
         let started = Instant::now();
-        let (complete, count) = (changes.complete, changes.documents.len());
-        match self.publish(changes).await {
-            Ok(warnings) => {
-                for warning in &warnings {
-                    tracing::warn!(code = warning.code, "{warning}");
-                }
-                self.note(true, started.elapsed(), &warnings);
-                tracing::debug!(revision, complete, documents = count, took = ?started.elapsed(), "in service");
-                if let Some(gauge) = &self.gauges.revision {
-                    gauge.set(revision);
-                }
-                self.progress.send_replace(Progress { seen: revision, served: Some(revision) });
-            }
-            Err(faults) => {
-                self.note(false, started.elapsed(), &faults);
-                for fault in faults.iter().filter(|fault| fault.is_error()) {
-                    tracing::error!(revision, code = fault.code, "the stored configuration cannot be served: {fault}");
-                }
-                self.progress.send_modify(|progress| progress.seen = revision);
-            }
+        let read = async {
+            let changes = self.store.changes(since).await?;
+            Ok::<_, Error>((changes.revision, self.compile(changes.documents, changes.revision).await?))
+        };
+        let (revision, compiled) = tokio::time::timeout(LOADING, read).await.map_err(|_| Error::Timeout)??;
+        let diagnostics = self.publish(compiled).await?;
+        let (took, metrics) = (started.elapsed(), &self.resources.metrics);
+        metrics.reloaded(true, took);
+        metrics.live.history.attempted(true, took, self.published.load().generation, &diagnostics);
+        tracing::debug!(revision, took = ?started.elapsed(), "in service");
+        if let Some(gauge) = &self.gauges.revision {
+            gauge.set(revision);
         }
+        self.progress.send_replace(Progress { seen: revision, served: Some(revision) });
         Ok(())
     }
 
-    /// Notes what became of an attempt.
-    fn note(&self, success: bool, took: Duration, diagnostics: &[Diagnostic]) {
-        let metrics = &self.resources.metrics;
-        metrics.reloaded(success, took);
-        metrics.live.history.attempted(success, took, self.published.load().generation, diagnostics);
+    /// Compiles documents. Compiling routes or a million keys is no work for a thread that answers requests.
+    async fn compile(&self, documents: Documents, revision: i64) -> Result<Compiled, Error> {
+        let origin = Origin { source: self.store.location().to_owned(), hash: format!("{revision:032x}") };
+        let (published, resources) = (self.published.clone(), self.resources.clone());
+        match documents {
+            Documents::All(documents) => {
+                let read = typed::everything(documents, Purpose::Serve).await?;
+                let work = move || Snapshot::compile_rest(read.entities, origin, &resources);
+                Ok(Compiled { known: None, unreadable: read.unreadable, done: blocking(work).await? })
+            }
+            Documents::Since(documents) => {
+                let kind = |collection: &str| Some(Collection::find(collection)?.kind);
+                let known =
+                    documents.iter().filter_map(|document| Some((kind(&document.collection)?, document.id))).collect();
+                let work = move || {
+                    let read = typed::changes(documents);
+                    (published.load().with_changes(read.entities, origin, &resources), read.unreadable)
+                };
+                let (done, unreadable) = blocking(work).await?;
+                Ok(Compiled { known: Some(known), unreadable, done })
+            }
+        }
     }
 
-    async fn publish(&self, changes: Changes) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-        let (published, resources) = (self.published.clone(), self.resources.clone());
-        let origin = Origin { source: self.store.location().to_owned(), hash: format!("{:032x}", changes.revision) };
+    /// Publishes a snapshot; what was to be said of it.
+    async fn publish(&self, compiled: Compiled) -> Result<Vec<Diagnostic>, Error> {
+        let Compiled { known, unreadable, done: (snapshot, diagnostics) } = compiled;
         let replaced = self.published.load();
-        let routing = replaced.routing.clone();
+        let new_routes = !Arc::ptr_eq(&replaced.routing, &snapshot.routing);
+        for finding in &diagnostics {
+            match finding.is_error() {
+                // Said once, and not with every later change of a route.
+                true if replaced.routing.faults.contains(finding) => {}
+                true => tracing::error!(code = finding.code, "stored, but cannot be served: {finding}"),
+                false => tracing::warn!(code = finding.code, "{finding}"),
+            }
+        }
+        self.note_unreadable(known.as_ref(), unreadable);
+        if let Some(gauge) = &self.gauges.unservable {
+            let count = self.unreadable.lock().len() + snapshot.routing.faults.len();
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         self.retired.lock().push(replaced.clone());
+        let (published, resources) = (self.published.clone(), self.resources.clone());
         let work = move || {
-            let written: HashSet<(Kind, uuid::Uuid)> = match changes.complete {
-                true => HashSet::new(),
-                false => changes.documents.iter().filter_map(|document| Some((kind(document)?, document.id))).collect(),
-            };
-            let complete = changes.complete;
-            let (snapshot, warnings) = if complete {
-                Snapshot::compile(dataset(changes.documents), origin, &resources)?
-            } else {
-                published.load().with_changes(as_changes(changes.documents), origin, &resources)?
-            };
-            if !Arc::ptr_eq(&routing, &snapshot.routing) {
+            if new_routes {
                 resources.upstreams.settle(NAMES);
             }
             let entities =
@@ -245,108 +295,51 @@ impl Feed {
             let dataset = snapshot.dataset.clone();
             let generation = published.store(snapshot);
             resources.metrics.published(generation, loaded_at, entities);
-            if complete {
-                snapshot::note_difference(&resources.metrics, replaced, dataset, generation);
-            } else {
-                let kinds = snapshot::difference_of(&replaced.dataset, &dataset, &written);
-                let difference = Difference { from: replaced.generation, to: generation, pending: false, kinds };
-                resources.metrics.live.history.differs(difference);
+            match known {
+                None => snapshot::note_difference(&resources.metrics, replaced, dataset, generation),
+                Some(written) => {
+                    let kinds = snapshot::difference_of(&replaced.dataset, &dataset, &written);
+                    let difference = Difference { from: replaced.generation, to: generation, pending: false, kinds };
+                    resources.metrics.live.history.differs(difference);
+                }
             }
-            Ok(warnings)
         };
-        // Compiling routes or a million keys is no work for a thread that answers requests.
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|fault| Err(vec![Diagnostic::error("internal", "", format!("compiling failed: {fault}"))]))
-    }
-}
-
-/// A whole dataset of documents.
-pub fn dataset(documents: Vec<Changed>) -> Dataset {
-    let mut dataset = Dataset::default();
-    // The vectors are filled without looking for what is not there; ids are unique.
-    for document in documents {
-        let Some((kind, _, Some(entity))) = typed(document) else { continue };
-        match (kind, entity) {
-            (_, Entity::Certificate(e)) => dataset.certificates.push(e),
-            (_, Entity::CaCertificate(e)) => dataset.ca_certificates.push(e),
-            (_, Entity::Service(e)) => dataset.services.push(e),
-            (_, Entity::Upstream(e)) => dataset.upstreams.push(e),
-            (_, Entity::Sni(e)) => dataset.snis.push(e),
-            (_, Entity::Route(e)) => dataset.routes.push(e),
-            (_, Entity::Target(e)) => dataset.targets.push(e),
-            (_, Entity::Plugin(e)) => dataset.plugins.push(e),
-            (_, entity) => dataset.put(entity),
+        if new_routes {
+            blocking(work).await?;
+        } else {
+            work();
         }
+        Ok(diagnostics)
     }
-    dataset
-}
 
-/// Removals first: a key that moves from one credential to another within one batch ends where it belongs.
-fn as_changes(documents: Vec<Changed>) -> Vec<Change> {
-    let mut changes = Vec::with_capacity(documents.len() * 2);
-    let mut puts = Vec::with_capacity(documents.len());
-    for document in documents {
-        let Some((kind, id, entity)) = typed(document) else { continue };
-        let indexed =
-            matches!(kind, Kind::Consumer | Kind::JwtSecret | Kind::KeyAuthCredential | Kind::Oauth2Credential);
-        match entity {
-            Some(entity) => {
-                if indexed {
-                    changes.push(Change::Removed(kind, id));
-                }
-                puts.push(Change::Put(entity));
-            }
-            None => changes.push(Change::Removed(kind, id)),
-        }
-    }
-    changes.extend(puts);
-    changes
-}
-
-fn kind(document: &Changed) -> Option<Kind> {
-    Some(Collection::find(&document.collection)?.kind)
-}
-
-/// The entity of a document; none where it is gone, or cannot authenticate anybody (a JWT credential without a key). `None` for
-/// collections that nobody knows.
-fn typed(document: Changed) -> Option<(Kind, uuid::Uuid, Option<Entity>)> {
-    let kind = Collection::find(&document.collection)?.kind;
-    let entity = document.body.and_then(|body| {
-        let body = served_form(kind, body)?;
-        Entity::from_document(kind, Value::Object(body))
-            .inspect_err(
-                |fault| tracing::error!(collection = document.collection, id = %document.id, %fault, "left out"),
-            )
-            .ok()
-    });
-    Some((kind, document.id, entity))
-}
-
-/// Kong stores JWT credentials whose key or secret was set to null. One without a key is found by no token; one without a
-/// secret is of use only where the algorithm needs none.
-fn served_form(kind: Kind, mut body: Body) -> Option<Body> {
-    match kind {
-        Kind::JwtSecret => {
-            if body.get("key").is_none_or(Value::is_null) {
-                return None;
-            }
-            if body.get("secret").is_none_or(Value::is_null) {
-                let symmetric =
-                    body.get("algorithm").and_then(Value::as_str).is_some_and(|name| name.starts_with("HS"));
-                if symmetric {
-                    return None;
-                }
-                body.insert("secret".into(), Value::from(""));
+    /// Remembers what cannot be read. `known`: only of these documents anything new is known.
+    fn note_unreadable(&self, known: Option<&HashSet<(Kind, Uuid)>>, unreadable: Vec<Unreadable>) {
+        let mut there = self.unreadable.lock();
+        let before = std::mem::take(&mut *there);
+        if let Some(known) = known {
+            *there = before.clone();
+            for (_, id) in known {
+                there.remove(id);
             }
         }
-        Kind::KeyAuthCredential if body.get("key").is_none_or(Value::is_null) => return None,
-        Kind::Oauth2Credential => {
-            for field in ["client_id", "client_secret"] {
-                body.get(field).filter(|value| value.is_string())?;
+        for Unreadable { id, finding } in unreadable {
+            if before.get(&id) != Some(&finding) {
+                tracing::error!(code = finding.code, "stored, but cannot be served: {finding}");
             }
+            there.insert(id, finding);
         }
-        _ => {}
     }
-    Some(body)
+}
+
+/// A snapshot that is about to be published.
+struct Compiled {
+    /// The documents it was made from; none: all.
+    known: Option<HashSet<(Kind, Uuid)>>,
+    unreadable: Vec<Unreadable>,
+    done: (Snapshot, Vec<Diagnostic>),
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|fault| Error::Settings(format!("compiling failed: {fault}")))
 }

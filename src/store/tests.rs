@@ -71,8 +71,9 @@ async fn deletes_cascade_or_are_refused() {
     assert_eq!(write.delete("services", id(1)).await.unwrap().unwrap().len(), 1);
     assert_eq!(write.commit().await.unwrap(), 4);
     let changes = store.changes(Some(3)).await.unwrap();
-    assert_eq!((changes.revision, changes.complete, changes.documents.len()), (4, false, 3));
-    assert!(changes.documents.iter().all(|changed| changed.body.is_none()));
+    let Documents::Since(documents) = changes.documents else { panic!("not everything") };
+    assert_eq!((changes.revision, documents.len()), (4, 3));
+    assert!(documents.iter().all(|changed| changed.document.is_none()));
 }
 
 #[tokio::test]
@@ -159,4 +160,48 @@ async fn what_is_exported_can_be_imported() {
         diff(&dataset, &exported),
         [Difference::Removed { collection: "jwt_secrets", id: id(4), name: "k".into() }]
     );
+}
+
+#[tokio::test]
+async fn a_large_import_is_all_or_nothing() {
+    use crate::entity::{Entity, Kind, tables};
+    use crate::schema::Now;
+    let entity = |kind: Kind, input: Value| {
+        let Value::Object(input) = input else { panic!("an object") };
+        let body = tables::table(kind).insert(input, Now::system()).unwrap();
+        Entity::from_document(kind, Value::Object(body)).unwrap()
+    };
+    let mut dataset = crate::entity::Dataset::default();
+    for n in 0..1_200_u128 {
+        let consumer = Uuid::from_u128(n + 1);
+        let tags = json!(["all", format!("t{}", n % 3), "all"]);
+        dataset.put(entity(Kind::Consumer, json!({"id": consumer, "username": format!("u{n}"), "tags": tags})));
+        let credential =
+            json!({"id": Uuid::from_u128(n + 10_000), "key": format!("k{n}"), "consumer": {"id": consumer}});
+        dataset.put(entity(Kind::JwtSecret, credential));
+    }
+    let (_folder, store) = fresh().await;
+    let Value::Object(body) = json!({"id": id(9), "username": "u777", "custom_id": null, "tags": null}) else {
+        panic!()
+    };
+    insert(&store, &Document::new(Collection::find("consumers").unwrap(), body, None).unwrap()).await.unwrap();
+    let fault = store.import(&dataset).await.unwrap_err();
+    assert!(
+        matches!(&fault, ImportError::Conflict { conflict: Conflict::Unique { .. }, id, .. } if *id == Uuid::from_u128(778)),
+        "{fault}"
+    );
+    assert_eq!((store.count("consumers").await.unwrap(), store.revision().await.unwrap()), (1, 1));
+    let mut write = store.write().await.unwrap();
+    write.delete("consumers", id(9)).await.unwrap().unwrap();
+    write.commit().await.unwrap();
+    let done = store.import(&dataset).await.unwrap();
+    assert_eq!((done.created, done.revision), (2_400, 3));
+    let page = |tags, after, size| Query { tags: Some(Tags::All(tags)), after, size, ..Query::default() };
+    let found = store.list("consumers", &page(vec!["all".into(), "t1".into()], None, 1000)).await.unwrap();
+    assert_eq!((found.documents.len(), found.next), (400, None));
+    assert_eq!(store.by_key("jwt_secrets", "key", "k1199").await.unwrap().unwrap().id, Uuid::from_u128(11_199));
+    assert_eq!(diff(&dataset, &store.export().await.unwrap()), []);
+    // A gateway that follows sees all of it as one change.
+    let Documents::Since(documents) = store.changes(Some(2)).await.unwrap().documents else { panic!("what changed") };
+    assert_eq!(documents.len(), 2_400);
 }

@@ -41,9 +41,9 @@ pub struct Deleted {
 /// The first statement takes the revision, and with it the turn: writes of all gateways follow one another, checks inside see
 /// every earlier write, and whoever has seen revision N has seen all before it.
 pub struct Write {
-    session: Session,
-    revision: i64,
-    changed: bool,
+    pub(super) session: Session,
+    pub(super) revision: i64,
+    pub(super) changed: bool,
 }
 
 impl Store {

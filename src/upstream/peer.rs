@@ -212,6 +212,26 @@ fn client_certificate(
     }
 }
 
+/// What keeps a service's certificates from being used. A certificate that is not in the dataset is not spoken of.
+pub fn check_service(service: &Service, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) {
+    let name = service.name.as_deref().unwrap_or("");
+    let authorities_path = format!("services.{name}.ca_certificates");
+    authorities(service.ca_certificates.as_deref().unwrap_or_default(), dataset, &authorities_path, diagnostics);
+    check_client(service.client_certificate.map(|own| own.id), &format!("services.{name}"), dataset, diagnostics);
+}
+
+/// As [`check_service`].
+pub fn check_upstream(upstream: &Upstream, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) {
+    let path = format!("upstreams.{}", upstream.name);
+    check_client(upstream.client_certificate.map(|own| own.id), &path, dataset, diagnostics);
+}
+
+fn check_client(id: Option<Uuid>, path: &str, dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) {
+    if let Some(id) = id.filter(|id| dataset.certificates.iter().any(|there| there.id == *id)) {
+        load_client_certificate(id, dataset, &format!("{path}.client_certificate"), diagnostics);
+    }
+}
+
 /// A certificate entity as one to show to servers.
 pub(super) fn load_client_certificate(
     id: Uuid,

@@ -255,7 +255,11 @@ class Postgres:
                     parent.chmod(parent.stat().st_mode | 0o011)
         self.run("initdb", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust")
         self.start()
-        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        self.url = self.url_at(self.port)
+
+    @staticmethod
+    def url_at(port):
+        return f"postgres://postgres@127.0.0.1:{port}/postgres"
 
     def run(self, *command):
         command = [str(self.tools / command[0]), *command[1:]]

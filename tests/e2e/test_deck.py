@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(DECK is None, reason="decK is not installed (DEC
 
 
 def state(keys, consumers):
-    pem = "\n".join(" " * 4 + line for line in keys.public_pem("RS256").strip().splitlines())
+    pem = "\n".join(" " * 6 + line for line in keys.public_pem("RS256").strip().splitlines())
     many = "\n".join(f"- username: c{n}\n  jwt_secrets: [{{key: k{n}, algorithm: HS256, secret: s{n}}}]" for n in range(consumers))
     return f"""
 _format_version: "3.0"

@@ -53,15 +53,18 @@ impl Process {
         tracing::info!("{} listens on {}", role.name(), Listen { address: local, ..listen.clone() });
         let fault =
             |error: &dyn std::fmt::Display| vec![format!("{} ({}_listen): {error}", listen.address, role.name())];
-        let tls = match listen.ssl {
-            true => {
+        let tls = match (listen.ssl, role) {
+            (true, Role::Admin | Role::Console) => {
+                Some(tls::admin_config(&self.settings, self.resolver.clone()).map_err(|error| fault(&error))?)
+            }
+            (true, Role::Proxy | Role::Status) => {
                 let protocols = self.settings.ssl_protocols;
                 Some(
                     tls::server_config(protocols, self.resolver.clone(), listen.http2)
                         .map_err(|error| fault(&error))?,
                 )
             }
-            false => None,
+            (false, _) => None,
         };
         match role {
             Role::Proxy => {
@@ -93,12 +96,11 @@ impl Process {
                     .map(|listener| admin_listener(listener, tls.clone()))
                     .collect::<std::io::Result<_>>()
                     .map_err(|error| fault(&error))?;
-                if role != Role::Status
-                    && self.settings.admin_token.is_none()
-                    && !opened.iter().all(admin::Listener::is_local)
-                {
-                    let message =
-                        "would let everybody who reaches it change everything: set admin_token, or listen on 127.0.0.1";
+                let guarded =
+                    self.settings.admin_token.is_some() || listen.ssl && self.settings.admin_ssl_client_ca.is_some();
+                if role != Role::Status && !guarded && !opened.iter().all(admin::Listener::is_local) {
+                    let message = "would let everybody who reaches it change everything: set admin_token, or ssl and \
+                                   admin_ssl_client_ca, or listen on 127.0.0.1";
                     return Err(fault(&message));
                 }
                 let stopping = stopping.clone();

@@ -108,7 +108,7 @@ settings! {
         proxy_listen: Vec<Listen> = "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
             "Where clients connect. Items are `ADDRESS:PORT` or `unix:PATH` with flags: `ssl`, `http2` (by ALPN with ssl, h2c without), `proxy_protocol`, `reuseport`, `backlog=N`. Port 0 lets the system pick; the log says which.";
         admin_listen: Vec<Listen> = "127.0.0.1:8001",
-            "Where the Admin API listens. Whoever reaches it rules the gateway: beyond loopback it needs `admin_token`.";
+            "Where the Admin API listens. Whoever reaches it rules the gateway: beyond loopback it needs `admin_token`, or `ssl` and `admin_ssl_client_ca`.";
         admin_gui_listen: Vec<Listen> = "127.0.0.1:8002",
             "Where the console listens: a browser UI, with the Admin API under `/api/`. Beyond loopback it needs `admin_token`. An address that is in use is an error only where it is not the default.";
         status_listen: Vec<Listen> = "127.0.0.1:8007",
@@ -118,7 +118,13 @@ settings! {
     }
     "Admin API" {
         admin_token: Option<Secret> = "",
-            "What clients of the Admin API send as `Kong-Admin-Token` or bearer token; needed where it listens beyond loopback.";
+            "What clients of the Admin API send as `Kong-Admin-Token` or bearer token; needed where it listens beyond loopback, unless clients show certificates.";
+        admin_ssl_cert: Option<PathBuf> = "",
+            "Certificate chain (PEM) of the Admin API where it listens with `ssl`; unless given, it shows what clients of the gateway are shown. Read at the start.";
+        admin_ssl_cert_key: Option<PathBuf> = "",
+            "The private key (PEM) of `admin_ssl_cert`.";
+        admin_ssl_client_ca: Option<PathBuf> = "",
+            "Authorities (PEM) whose client certificates let in where the Admin API listens with `ssl`. Without `admin_token` a certificate is demanded; with it, clients may send the token instead. Read at the start.";
         admin_hosts: Vec<String> = "",
             "Host names by which the Admin API is reached, beside addresses and names without a dot; against DNS rebinding.";
         admin_gui_url: Vec<String> = "",
