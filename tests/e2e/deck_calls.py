@@ -26,17 +26,19 @@ def lean(value):
     return [lean(item) for item in value] if isinstance(value, list) else value
 
 
-def filled(entity, fields):
-    """An entity with the defaults of a schema, record by record."""
+def filled(entity, fields, there):
+    """An entity with the defaults of a schema, record by record; what the gateway makes up itself is taken from what is there."""
     out = dict(entity)
     for field in fields:
         (name, schema), = field.items()
         if schema.get("type") == "record":
-            inner = filled(out.get(name) or schema.get("default") or {}, schema["fields"])
+            inner = filled(out.get(name) or schema.get("default") or {}, schema["fields"], there.get(name) or {})
             if inner or name in out:
                 out[name] = inner
         elif out.get(name) is None and "default" in schema:
             out[name] = schema["default"]
+        elif out.get(name) is None and schema.get("auto") and name in there:
+            out[name] = there[name]
     return out
 
 
@@ -98,7 +100,11 @@ class DeckCalls:
             entity["id"] = known.get((kind, key)) or str(uuid.uuid4())
             if tags:
                 entity["tags"] = sorted({*entity.get("tags", []), *tags}, key=[*entity.get("tags", []), *tags].index)
-            entity = filled(entity, self.fields(kind, entity["name"] if kind == "plugins" else None))
+            there = current[kind].get(entity["id"], {})
+            entity = filled(entity, self.fields(kind, entity["name"] if kind == "plugins" else None), there)
+            if kind == "plugins":
+                # The schema of a plugin speaks of what differs between plugins.
+                entity.setdefault("enabled", True)
             state[kind][entity["id"]] = entity
             return entity["id"]
 

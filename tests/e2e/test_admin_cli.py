@@ -101,7 +101,7 @@ def test_a_file_goes_in_and_comes_out(tool, gateway, service, tmp_path):
     other.folder.mkdir()
     other("config", "import", out)
     assert other("config", "diff", file) == ""
-    changed = tool.file("changed.yml", STATE.format(service=service).replace("custom_id: a-7", "custom_id: a-8").replace("/echo]", "/e]"))
+    changed = tool.file("changed.yml", STATE.format(service=service).replace("custom_id: a-7", "custom_id: a-8").replace("/echo]", "/other]"))
     said = tool("config", "diff", changed, code=1)
     assert "~ consumers alice: custom_id" in said and "~ routes echo: paths" in said
     differences = json.loads(tool("config", "diff", changed, "--json", code=1))
@@ -112,10 +112,10 @@ def test_a_file_goes_in_and_comes_out(tool, gateway, service, tmp_path):
     assert running.get("/echo").status == 401
     tool("config", "import", changed)
     for _ in range(50):
-        if running.get("/e").status == 401:
+        if running.get("/other").status == 401:
             break
         time.sleep(0.1)
-    assert (running.get("/e").status, running.get("/echo").status) == (401, 404)
+    assert (running.get("/other").status, running.get("/echo").status) == (401, 404)
 
 
 def test_an_import_is_all_or_nothing(tool):
