@@ -498,7 +498,7 @@ async fn what_is_not_served_is_refused_at_load() {
         (json!({ "discovery_headers_names": ["a"] }), "!discovery_headers_values"),
         (json!({ "token_post_args_names": ["a"], "token_post_args_values": ["b", "c"] }), "!token_post_args_values"),
         (json!({ "refresh_token_param_name": "a b" }), "!refresh_token_param_name"),
-        (json!({ "issuers_allowed": ["http://idp.example/"] }), "!issuers_allowed"),
+        (json!({ "issuers_allowed": [idp.issuer, "http://idp.example/"] }), "!issuers_allowed"),
         (json!({ "protected_resource": { "resource": "http://api.example/" } }), "!protected_resource.resource"),
         (json!({ "protected_resource": { "resource": "https://api.example/?a" } }), "!protected_resource.resource"),
         (json!({ "using_pseudo_issuer": true, "audience_required": aud }), "using_pseudo_issuer"),

@@ -159,7 +159,7 @@ fn a_hanging_provider_leaves_other_routes_alone() {
             assert_eq!(guarded.status(0, &good), 200);
             slowest = slowest.max(sent.elapsed());
         }
-        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+        assert!(slowest < Duration::from_secs(3), "{slowest:?}");
         for waited in waiting {
             let (status, took) = waited.join().unwrap();
             assert_eq!(status, 401);

@@ -42,7 +42,7 @@ fn made_up_key_ids_cost_one_fetch_a_cooldown() {
     });
     let (fetches, cooldowns) = (idp.hits("/jwks") - before, began.elapsed().as_secs_f64() / 2.0);
     assert_eq!(through.load(Relaxed), 0);
-    assert!(bad.load(Relaxed) > 500, "a storm: {}", bad.load(Relaxed));
+    assert!(bad.load(Relaxed) > 200, "a storm: {}", bad.load(Relaxed));
     assert!(fetches >= 1 && fetches as f64 <= cooldowns + 1.0, "{fetches} fetches in {cooldowns} cooldowns");
     // And when it is over, a new key is found.
     std::thread::sleep(Duration::from_millis(2100));
