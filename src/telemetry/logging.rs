@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tracing_log::log;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, fmt, reload};
@@ -54,6 +55,16 @@ impl Level {
             text.push_str(&format!(",{target}=off"));
         }
         EnvFilter::new(text)
+    }
+
+    /// What the `log` crate lets through at all. Pingora has dozens of `debug!` lines on the path of a request; below this level
+    /// each costs one comparison, above it a call of the logger that turns the record away.
+    fn foreign(self) -> log::LevelFilter {
+        match self {
+            Self::Debug | Self::Info => log::LevelFilter::Info,
+            Self::Notice | Self::Warn => log::LevelFilter::Warn,
+            Self::Error | Self::Crit => log::LevelFilter::Error,
+        }
     }
 }
 
@@ -117,7 +128,7 @@ impl Log {
         };
         if set.is_ok() {
             // Fails only when a logger is there already; then its records go where they went before.
-            let _ = tracing_log::LogTracer::init();
+            let _ = tracing_log::LogTracer::builder().with_max_level(level.foreign()).init();
         }
         Ok(Self { output, filter: handle, level: Arc::new(Mutex::new(level)) })
     }
@@ -129,6 +140,7 @@ impl Log {
     /// Changes the level from now on.
     pub fn set_level(&self, level: Level) {
         if self.filter.reload(level.filter()).is_ok() {
+            log::set_max_level(level.foreign());
             *self.level.lock() = level;
         }
     }
@@ -139,5 +151,22 @@ impl Log {
     /// When that fails; the old file stays in use.
     pub fn reopen(&self) -> io::Result<()> {
         self.output.0.lock().reopen()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the filter would let through must not be stopped before it: the filter's word for crates it does not name, and the
+    /// one for all that can come through `log`.
+    #[test]
+    fn other_crates_reach_the_filter() {
+        for (level, name) in Level::ALL {
+            let filter = level.filter().to_string();
+            let general = filter.split(',').find(|directive| !directive.contains('='));
+            let general: log::LevelFilter = general.and_then(|level| level.parse().ok()).unwrap();
+            assert_eq!(level.foreign(), general, "{name}");
+        }
     }
 }
