@@ -173,13 +173,14 @@ pub(super) struct RequestId(HeaderValue);
 impl RequestId {
     pub(super) fn generate() -> Self {
         const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let digit = |number: u64| DIGITS.get((number & 0xf) as usize).copied().unwrap_or(b'0');
         let mut text = [b'0'; 32];
-        let number = u128::from(random()) << 64 | u128::from(random());
-        let mut rest = number;
-        for place in &mut text {
-            let digit = usize::try_from(rest & 0xf).unwrap_or_default();
-            *place = DIGITS.get(digit).copied().unwrap_or(b'0');
-            rest >>= 4;
+        for half in text.chunks_exact_mut(16) {
+            let mut rest = random();
+            for place in half {
+                *place = digit(rest);
+                rest >>= 4;
+            }
         }
         Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0")))
     }

@@ -51,15 +51,20 @@ impl Forwarded<'_> {
         let peer = Address::of(self.client.peer);
         let list = append_to_list(&request.headers, &X_FORWARDED_FOR, peer.as_bytes());
         request.insert_header("X-Forwarded-For", list.map_or_else(|| value(peer.as_bytes()), Ok)?)?;
-        request.insert_header("X-Real-IP", value(Address::of(self.client.address).as_bytes())?)?;
+        // The same one, unless a trusted peer names another.
+        let client = if self.client.address == self.client.peer { peer } else { Address::of(self.client.address) };
+        request.insert_header("X-Real-IP", value(client.as_bytes())?)?;
         let keeps = |request: &RequestHeader, name| self.client.trusted && request.headers.contains_key(name);
         if !keeps(request, &X_FORWARDED_PROTO) {
             let scheme = if self.tls { "https" } else { "http" };
             request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
         }
         if !keeps(request, &X_FORWARDED_HOST) {
-            let host = self.host.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<BytesMut>();
-            request.insert_header("X-Forwarded-Host", maybe_shared(host)?)?;
+            let host = match self.host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                true => value(self.host.to_ascii_lowercase().as_bytes())?,
+                false => value(self.host.as_bytes())?,
+            };
+            request.insert_header("X-Forwarded-Host", host)?;
         }
         if !keeps(request, &X_FORWARDED_PORT) {
             request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port))?;
@@ -224,10 +229,6 @@ fn value(bytes: &[u8]) -> Result<HeaderValue> {
     HeaderValue::from_bytes(bytes).map_err(|fault| internal(&fault))
 }
 
-fn maybe_shared(bytes: BytesMut) -> Result<HeaderValue> {
-    HeaderValue::from_maybe_shared(bytes.freeze()).map_err(|fault| internal(&fault))
-}
-
 fn internal(fault: &http::header::InvalidHeaderValue) -> Box<pingora_core::Error> {
     pingora_core::Error::explain(pingora_core::ErrorType::InvalidHTTPHeader, fault.to_string()).into_in()
 }
@@ -242,8 +243,26 @@ impl Address {
     fn of(address: IpAddr) -> Self {
         let mut written = Self { text: [0; 45], length: 0 };
         // 45 bytes hold every address.
-        let _ = write!(written, "{address}");
+        let _ = match address {
+            IpAddr::V4(address) => written.write_octets(address.octets()),
+            IpAddr::V6(_) => write!(written, "{address}"),
+        };
         written
+    }
+
+    /// As `Display` does it, in a tenth of the instructions.
+    fn write_octets(&mut self, octets: [u8; 4]) -> std::fmt::Result {
+        for (place, octet) in octets.into_iter().enumerate() {
+            if place > 0 {
+                self.write_char('.')?;
+            }
+            let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| digit + b'0');
+            let leading = usize::from(octet < 100) + usize::from(octet < 10);
+            for digit in digits.into_iter().skip(leading) {
+                self.write_char(char::from(digit))?;
+            }
+        }
+        Ok(())
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -407,6 +426,10 @@ mod tests {
 
     #[test]
     fn addresses_are_written_whole() {
+        for octet in 0..=255 {
+            let address = IpAddr::from([octet, 0, 255 - octet, octet / 2]);
+            assert_eq!(Address::of(address).as_bytes(), address.to_string().as_bytes());
+        }
         let longest: IpAddr = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
         assert_eq!(Address::of(longest).as_bytes(), longest.to_string().as_bytes());
     }
