@@ -27,4 +27,8 @@ if [ -z "${PORTCULLIS_BIN:-}" ]; then
   cargo build --release --quiet --locked
   PORTCULLIS_BIN="$PWD/target/release/portcullis"
 fi
-export PORTCULLIS_BIN PYTHONPATH="$PWD/loadtest" PYTHONDONTWRITEBYTECODE=1
+if [ -z "${FLOOR_BIN:-}" ]; then
+  cargo build --release --quiet --locked --manifest-path loadtest/floor/Cargo.toml --target-dir "$work/floor"
+  FLOOR_BIN="$work/floor/release/floor"
+fi
+export PORTCULLIS_BIN FLOOR_BIN PYTHONPATH="$PWD/loadtest" PYTHONDONTWRITEBYTECODE=1

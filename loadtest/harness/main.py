@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import sys
 
-from . import machine, provider, report
+from . import machine, provider, report, scale
 from .compare import compare
 from .material import Material
 from .proxies import service
@@ -20,16 +20,18 @@ def say(text):
 
 def main():
     parser = argparse.ArgumentParser(prog="loadtest/run")
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}, compare; all by default")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}, compare, scale; all by default")
     parser.add_argument("--quick", action="store_true", help="short runs: whether it works at all")
     parser.add_argument("--seconds", type=int, help="length of a scenario (15; 5 with --quick)")
     parser.add_argument("--rate", type=int, help="requests/s of the k6 scenarios (500; 200 with --quick)")
     parser.add_argument("--storm", type=int, default=provider.STORM, help="made-up key ids a second (10000)")
     parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 1 with --quick)")
     parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1 with --quick)")
+    parser.add_argument("--report", help="folder of the report (target/loadtest/report); `loadtest` for one to be committed")
+    parser.add_argument("--consumers", type=int, nargs="+", help="sizes of `scale` (1000 to 1000000; 1000 10000 with --quick)")
     arguments = parser.parse_args()
-    wanted = arguments.scenarios or [*SCENARIOS, "compare"]
-    unknown = [name for name in wanted if name not in SCENARIOS and name != "compare"]
+    wanted = arguments.scenarios or [*SCENARIOS, "compare", "scale"]
+    unknown = [name for name in wanted if name not in SCENARIOS and name not in ("compare", "scale")]
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}")
     choose = lambda given, usual, quick: given or (quick if arguments.quick else usual)
@@ -40,7 +42,7 @@ def main():
     folder = WORK / "run"
     shutil.rmtree(folder, ignore_errors=True)
     material = Material(folder / "material")
-    results, rows = {}, []
+    results, rows, sizes = {}, [], []
     with service(folder) as upstream:
         bench = Bench(material, upstream, folder, choose(arguments.seconds, 15, 5), choose(arguments.rate, 500, 200), arguments.storm)
         for name in wanted:
@@ -49,13 +51,18 @@ def main():
                 if name == "compare":
                     rows = compare(material, upstream, folder, choose(arguments.measure, 3, 1), choose(arguments.reps, 5, 1), say)
                     continue
+                if name == "scale":
+                    for consumers in choose(arguments.consumers, [1000, 10_000, 100_000, 1_000_000], [1000, 10_000]):
+                        sizes.append(scale.measure(1000, consumers, 2, "json", folder / "scale", say=say))
+                    continue
                 results[name] = SCENARIOS[name](bench)
             for fact in results[name]["facts"]:
                 say(f"  {fact}")
             say("  passed" if results[name]["passed"] else "  FAILED")
-        if "compare" in results:
-            say("  FAILED\n  " + "\n  ".join(results["compare"]["facts"]))
-    say(f"\n{report.write(WORK / 'report', facts, results, rows)}")
+        for name in results.keys() & {"compare", "scale"}:
+            say(f"  {name} FAILED\n  " + "\n  ".join(results[name]["facts"]))
+    folder = pathlib.Path(arguments.report).resolve() if arguments.report else WORK / "report"
+    say(f"\n{report.write(folder, facts, results, rows, sizes)}")
     sys.exit(0 if all(result["passed"] for result in results.values()) else 1)
 
 

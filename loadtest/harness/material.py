@@ -47,6 +47,8 @@ class Material:
         self.tokens = {algorithm: [self.mint(algorithm, n) for n in range(DISTINCT)] for algorithm in ALGORITHMS}
         self.tokens["expired"] = [self.mint(algorithm, 0, -60) for algorithm in ALGORITHMS]
         self.tokens["garbage"] = self.garbage()
+        self.tokens["8k"] = [self.mint("HS256", n, padding="x" * 5700) for n in range(100)]
+        self.tokens["bad"] = [self.tampered("HS256", n) for n in range(100)]
         self.file = folder / "tokens.json"
         self.file.write_text(json.dumps(self.tokens))
 
@@ -59,14 +61,26 @@ class Material:
                   "exp": now + lifetime, "jti": secrets.token_hex(16), **claims}
         return jwt.encode(claims, self.private[algorithm], algorithm=algorithm)
 
+    def tampered(self, algorithm, number):
+        """A token with one bit of its signature flipped."""
+        head, claims, signature = self.mint(algorithm, number).split(".")
+        raw = bytearray(base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4)))
+        raw[random.randrange(len(raw))] ^= 1 << random.randrange(8)
+        return f"{head}.{claims}.{segment(bytes(raw))}"
+
+    def jwks(self, algorithm):
+        """The key as a key set, in a file."""
+        if algorithm == "HS256":
+            key = {"kty": "oct", "k": segment(self.secret.encode())}
+        else:
+            kinds = {"RS256": jwt.algorithms.RSAAlgorithm, "ES256": jwt.algorithms.ECAlgorithm, "EdDSA": jwt.algorithms.OKPAlgorithm}
+            key = json.loads(kinds[algorithm].to_jwk(self.private[algorithm].public_key()))
+        file = self.folder / f"{algorithm}.jwks.json"
+        file.write_text(json.dumps({"keys": [{**key, "alg": algorithm, "use": "sig"}]}))
+        return file
+
     def garbage(self):
-        made = []
-        for algorithm in ALGORITHMS:
-            for number in range(50):
-                head, claims, signature = self.mint(algorithm, number).split(".")
-                raw = bytearray(base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4)))
-                raw[random.randrange(len(raw))] ^= 1 << random.randrange(8)
-                made.append(f"{head}.{claims}.{segment(bytes(raw))}")
+        made = [self.tampered(algorithm, number) for algorithm in ALGORITHMS for number in range(50)]
         made += [self.mint("HS256", number, iss=secrets.token_hex(8)) for number in range(50)]
         made += [segment(b'{"alg":"none"}') + "." + self.mint("HS256", n).split(".")[1] + "." for n in range(10)]
         deep = b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}"

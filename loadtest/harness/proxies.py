@@ -6,12 +6,15 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 
 from .material import issuer
 from .processes import CPUS, LOAD, SUBJECT, Process, free_port, get
 
 HERE = pathlib.Path(__file__).resolve().parents[1]
+FLOOR = os.environ.get("FLOOR_BIN", str(HERE.parent / "target/loadtest/floor/release/floor"))
+ENVOY = str(pathlib.Path(sys.executable).with_name("envoy"))
 GATEWAY = os.environ.get("PORTCULLIS_BIN", str(HERE.parent / "target/release/portcullis"))
 
 NGINX = """
@@ -76,6 +79,47 @@ HAPROXY_CHECK = """
 """
 
 
+# A signature cache as large as the gateway's, so that tokens seen before are compared with tokens seen before.
+ENVOY_CHECK = """
+      - name: envoy.filters.http.jwt_authn
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
+          providers:
+            p:
+              issuer: {issuer}
+              local_jwks: {{ filename: "{jwks}" }}
+              forward: true
+              claim_to_headers: [{{ header_name: x-consumer-username, claim_name: sub }}]
+              jwt_cache_config: {{ jwt_cache_size: 20000 }}
+          rules: [{{ match: {{ prefix: "/" }}, requires: {{ provider_name: p }} }}]
+"""
+
+ENVOY_CONFIG = """
+static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: s
+          generate_request_id: false
+          route_config: {{ virtual_hosts: [{{ name: v, domains: ["*"], routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: up }} }}] }}] }}
+          http_filters:
+{check}
+          - name: envoy.filters.http.router
+            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+  clusters:
+  - name: up
+    type: STATIC
+    connect_timeout: 5s
+    load_assignment:
+      cluster_name: up
+      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {service} }} }} }} }}] }}]
+"""
+
+
 class Proxy(Process):
     """Something that listens on `port`; `path` is where an algorithm is served."""
 
@@ -133,6 +177,26 @@ def start_haproxy(material, algorithm, service_port, folder):
     port = free_port()
     (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, service=service_port, check=check))
     return Proxy("haproxy", port, ["haproxy", "-W", "-f", str(folder / "haproxy.cfg")], SUBJECT, folder).wait_until_up()
+
+
+def start_envoy(material, algorithm, service_port, folder):
+    folder = folder / "envoy"
+    folder.mkdir(parents=True, exist_ok=True)
+    check = ""
+    if algorithm != "none":
+        check = ENVOY_CHECK.format(issuer=issuer(algorithm), jwks=material.jwks(algorithm)).strip("\n")
+        check = "\n".join("    " + line for line in check.splitlines())
+    port, file = free_port(), folder / "envoy.yaml"
+    file.write_text(ENVOY_CONFIG.format(port=port, service=service_port, check=check))
+    command = [ENVOY, "-c", str(file), "--concurrency", "1", "--log-level", "error", "--disable-hot-restart", "--drain-time-s", "5"]
+    return Proxy("envoy", port, command, SUBJECT, folder).wait_until_up()
+
+
+def start_floor(deny, service_port, folder):
+    """Pingora with nothing on it: `loadtest/floor`."""
+    port = free_port()
+    env = {"FLOOR_DENY": "1"} if deny else {}
+    return Proxy("floor", port, [FLOOR, str(port), str(service_port)], SUBJECT, folder / "floor", env).wait_until_up()
 
 
 class Gateway(Proxy):

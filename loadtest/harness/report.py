@@ -3,15 +3,14 @@
 import html
 import json
 
-from .compare import PROXIES
-from .material import ALGORITHMS
+from .compare import JOBS, PROXIES
 
-COLOURS = {"portcullis": "#2a6fdb", "haproxy": "#9aa5b1", "nginx": "#5f9e6e"}
+COLOURS = {"portcullis": "#2a6fdb", "floor": "#111827", "haproxy": "#9aa5b1", "nginx": "#5f9e6e", "envoy": "#c58b2a"}
 
 
 def bars(title, unit, groups, series):
     """A bar chart as SVG. `groups`: names; `series`: {name: {group: value}}."""
-    width, height, left, top = 760, 320, 60, 44
+    width, height, left, top = 1040, 320, 60, 44
     highest = max((v for values in series.values() for v in values.values()), default=1) or 1
     step = (width - left - 20) / max(1, len(groups))
     bar = step * 0.8 / max(1, len(series))
@@ -44,30 +43,53 @@ def bars(title, unit, groups, series):
 
 def comparison(rows):
     """The table of a comparison; ratios are between the lowest CPU times, as noise only ever adds."""
-    best = {(row["algorithm"], row["proxy"]): min(row["cpu_us"]) for row in rows}
+    best = {(row["job"], row["proxy"]): min(row["cpu_us"]) for row in rows}
     lines = [
-        "| job | proxy | CPU µs/request: lowest (all) | × HAProxy | × nginx | requests/s | p50 µs | p99 µs | load side µs | MiB | failed |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| job | proxy | CPU µs/request: lowest (all) | × floor | × HAProxy | × nginx | × Envoy | requests/s | p50 µs | p99 µs | load side µs | MiB | failed |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         lowest = min(row["cpu_us"])
 
-        def ratio(other):
-            base = best.get((row["algorithm"], other))
+        def ratio(other, job=row["job"]):
+            base = best.get((job, other))
             return f"{lowest / base:.2f}" if base else "–"
 
+        # Every job is compared with the framework's bare proxying; refusals and short connections with their own.
+        floor = ratio("floor", row["job"] if (row["job"], "floor") in best else "none")
         lines.append(
-            f"| {row['algorithm']} | {row['proxy']} | {lowest:.1f} ({', '.join(f'{v:.1f}' for v in row['cpu_us'])}) | {ratio('haproxy')} | "
-            f"{ratio('nginx')} | {row['per_second']} | {row['p50_us']:.0f} | {row['p99_us']:.0f} | {row['load_us']:.1f} | "
+            f"| {row['job']} | {row['proxy']} | {lowest:.1f} ({', '.join(f'{v:.1f}' for v in row['cpu_us'])}) | {floor} | {ratio('haproxy')} | "
+            f"{ratio('nginx')} | {ratio('envoy')} | {row['per_second']} | {row['p50_us']:.0f} | {row['p99_us']:.0f} | {row['load_us']:.1f} | "
             f"{row['memory'] / 2**20:.0f} | {row['failed']} |"
         )
     return lines
 
 
-def write(folder, machine, scenarios, rows):
+def sizes_table(sizes):
+    lines = [
+        "| consumers, one HS256 credential each | file MiB | ready s | resident MiB | bytes a consumer | after reloads MiB | reload s "
+        "| longest request ms: between, during reloads | failed |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    least = min(sizes, key=lambda size: size["consumers"])
+    for size in sizes:
+        more = size["consumers"] - least["consumers"]
+        each = f"{(size['memory'][0] - least['memory'][0]) / more:.0f}" if more else "–"
+        lines.append(
+            f"| {size['consumers']:,} | {size['file_bytes'] / 2**20:.1f} | {size['ready_s']:.2f} | {size['memory'][0] / 2**20:.0f} | {each} | "
+            f"{', '.join(f'{m / 2**20:.0f}' for m in size['memory'][1:])} | {', '.join(f'{t:.2f}' for t in size['reload_s'])} | "
+            f"{size['quiet_ms']['longest']:.1f}, {size['reload_ms']['longest']:.1f} | {len(size['failed'])} |"
+        )
+    return lines
+
+
+def write(folder, machine, scenarios, rows, sizes):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(
-        json.dumps({"machine": machine, "scenarios": scenarios, "comparison": rows}, indent=1) + "\n"
+    # The plots beside the report, out of the way of the load tests themselves.
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    (plots / "results.json").write_text(
+        json.dumps({"machine": machine, "scenarios": scenarios, "comparison": rows, "sizes": sizes}, indent=1) + "\n"
     )
     text = ["# Load test", ""]
     text += [f"- {name}: {value}" for name, value in machine.items()]
@@ -79,15 +101,25 @@ def write(folder, machine, scenarios, rows):
             for name, result in scenarios.items()
         ]
     if rows:
-        text += ["", "## The same job by three proxies", "", *comparison(rows), ""]
-        groups = [algorithm for algorithm in ["none", *ALGORITHMS] if any(row["algorithm"] == algorithm for row in rows)]
+        text += ["", "## The same job, proxy by proxy", "", *comparison(rows), ""]
+        groups = [job.name for job in JOBS if any(row["job"] == job.name for row in rows)]
         for name, title, unit, value in [
             ("cpu", "CPU of a request", "µs, lowest of all repetitions", lambda row: min(row["cpu_us"])),
             ("throughput", "Throughput of one CPU", "requests/s, median", lambda row: row["per_second"]),
             ("p99", "p99 at saturation, 32 connections", "µs, median", lambda row: row["p99_us"]),
         ]:
-            series = {proxy: {row["algorithm"]: value(row) for row in rows if row["proxy"] == proxy} for proxy in PROXIES}
-            (folder / f"{name}.svg").write_text(bars(title, unit, groups, series))
-            text += [f"![{title}]({name}.svg)", ""]
-    (folder / "report.md").write_text("\n".join(text).rstrip() + "\n")
-    return folder / "report.md"
+            series = {proxy: {row["job"]: value(row) for row in rows if row["proxy"] == proxy} for proxy in PROXIES}
+            (plots / f"{name}.svg").write_text(bars(title, unit, groups, series))
+            text += [f"![{title}](plots/{name}.svg)", ""]
+    if sizes:
+        text += ["", "## Large configurations", "", "1,000 routes with a jwt plugin each, JSON, under 200 requests/s.", "", *sizes_table(sizes), ""]
+        groups = [f"{size['consumers']:,}" for size in sizes]
+        for name, title, unit, value in [
+            ("memory", "Resident memory", "MiB, after the start", lambda size: size["memory"][0] / 2**20),
+            ("reload", "Reload until the new configuration serves", "s, median", lambda size: sorted(size["reload_s"])[len(size["reload_s"]) // 2]),
+        ]:
+            series = {"portcullis": {group: value(size) for group, size in zip(groups, sizes)}}
+            (plots / f"{name}.svg").write_text(bars(title, unit, groups, series))
+            text += [f"![{title}](plots/{name}.svg)", ""]
+    (folder / "REPORT.md").write_text("\n".join(text).rstrip() + "\n")
+    return folder / "REPORT.md"

@@ -111,6 +111,53 @@ def percentile(values, share):
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
+def measure(routes, consumers, reloads, form, folder, patience=180, say=print):
+    """Starts a gateway on so large a configuration, loads it lightly, and reloads it; all it takes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with service(folder) as upstream:
+        text = lambda generation: generate(routes, consumers, upstream.port, generation, form)
+        first = text(0)
+        start = time.monotonic()
+        with Gateway(first, folder, name=f"kong.{form}") as gateway:
+            # From the process's start, not from when the file began to be written.
+            start = max(start, time.monotonic() - 0.05)
+            gateway.ready(patience, step=0.005)
+            ready = time.monotonic() - start
+            memory = [gateway.memory()]
+            say(f"{routes} routes, {consumers} consumers: {len(first) / 2**20:.1f} MiB of {form}")
+            say(f"ready after {ready:.2f} s; {memory[0] / 2**20:.0f} MiB resident")
+
+            clients = load(gateway.port, routes, consumers)
+            time.sleep(5)
+            quiet = [took for client in clients for _, took in client.times]
+            took, during = [], []
+            for generation in range(1, reloads + 1):
+                # Python is done with its own work (making the text) before the clock starts.
+                gateway.configure(text(generation))
+                time.sleep(1)
+                begin, before = time.monotonic(), gateway.reloads()[0]
+                gateway.reload()
+                gateway.wait_for(lambda: gateway.reloads()[0] > before, f"reload {generation}", patience, 0.01)
+                end = time.monotonic()
+                took.append(end - begin)
+                time.sleep(1)
+                times = [spent for client in clients for at, spent in client.times if begin - 0.05 <= at <= end + 0.5]
+                during.append(times)
+                memory.append(gateway.memory())
+                say(f"reload {generation}: {took[-1]:.2f} s, slowest request {max(times) * 1000:.1f} ms, "
+                    f"p99 {percentile(times, 0.99) * 1000:.1f} ms, {memory[-1] / 2**20:.0f} MiB")
+            for client in clients:
+                client.done.set()
+            failed = [failure for client in clients for failure in client.failed]
+
+    every = [spent for times in during for spent in times]
+    spread = lambda times: {"p50": statistics.median(times) * 1e3, "p99": percentile(times, 0.99) * 1e3, "longest": max(times) * 1e3}
+    return {
+        "routes": routes, "consumers": consumers, "format": form, "file_bytes": len(first), "ready_s": ready, "memory": memory,
+        "reload_s": took, "quiet_ms": spread(quiet), "reload_ms": spread(every), "failed": failed,
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(prog="loadtest/scale")
     parser.add_argument("--routes", type=int, default=1000)
@@ -119,64 +166,20 @@ def main():
     parser.add_argument("--format", choices=["json", "yaml"], default="json")
     parser.add_argument("--patience", type=float, default=180, help="seconds that a start or a reload may take")
     arguments = parser.parse_args()
-    folder = WORK / "scale"
-    shutil.rmtree(folder, ignore_errors=True)
     facts = machine.describe()
+    say = lambda text: print(text, flush=True)
     for name, value in facts.items():
-        print(f"{name}: {value}", flush=True)
-
-    with service(folder) as upstream:
-        text = lambda generation: generate(arguments.routes, arguments.consumers, upstream.port, generation, arguments.format)
-        first = text(0)
-        start = time.monotonic()
-        with Gateway(first, folder, name=f"kong.{arguments.format}") as gateway:
-            # From the process's start, not from when the file began to be written.
-            start = max(start, time.monotonic() - 0.05)
-            gateway.ready(arguments.patience, step=0.005)
-            ready = time.monotonic() - start
-            memory = [gateway.memory()]
-            print(f"{arguments.routes} routes, {arguments.consumers} consumers: {len(first) / 2**20:.1f} MiB of {arguments.format}")
-            print(f"ready after {ready:.2f} s; {memory[0] / 2**20:.0f} MiB resident", flush=True)
-
-            clients = load(gateway.port, arguments.routes, arguments.consumers)
-            time.sleep(5)
-            quiet = [took for client in clients for _, took in client.times]
-            took, during = [], []
-            for generation in range(1, arguments.reloads + 1):
-                # Python is done with its own work (making the text) before the clock starts.
-                gateway.configure(text(generation))
-                time.sleep(1)
-                begin, before = time.monotonic(), gateway.reloads()[0]
-                gateway.reload()
-                gateway.wait_for(lambda: gateway.reloads()[0] > before, f"reload {generation}", arguments.patience, 0.01)
-                end = time.monotonic()
-                took.append(end - begin)
-                time.sleep(1)
-                times = [spent for client in clients for at, spent in client.times if begin - 0.05 <= at <= end + 0.5]
-                during.append(times)
-                memory.append(gateway.memory())
-                print(f"reload {generation}: {took[-1]:.2f} s, slowest request {max(times) * 1000:.1f} ms, "
-                      f"p99 {percentile(times, 0.99) * 1000:.1f} ms, {memory[-1] / 2**20:.0f} MiB", flush=True)
-            for client in clients:
-                client.done.set()
-            failed = [failure for client in clients for failure in client.failed]
-
-    every = [spent for times in during for spent in times]
-    result = {
-        "machine": facts, "routes": arguments.routes, "consumers": arguments.consumers, "format": arguments.format,
-        "file_bytes": len(first), "ready_s": ready, "memory": memory, "reload_s": took,
-        "quiet_ms": {"p50": statistics.median(quiet) * 1e3, "p99": percentile(quiet, 0.99) * 1e3, "longest": max(quiet) * 1e3},
-        "reload_ms": {"p50": statistics.median(every) * 1e3, "p99": percentile(every, 0.99) * 1e3, "longest": max(every) * 1e3},
-        "failed": failed,
-    }
+        say(f"{name}: {value}")
+    result = measure(arguments.routes, arguments.consumers, arguments.reloads, arguments.format, WORK / "scale", arguments.patience, say)
     report = WORK / "report"
     report.mkdir(parents=True, exist_ok=True)
-    (report / "scale.json").write_text(json.dumps(result, indent=1) + "\n")
+    (report / "scale.json").write_text(json.dumps({"machine": facts, **result}, indent=1) + "\n")
     for name in ("quiet_ms", "reload_ms"):
-        print(f"requests {'between' if name == 'quiet_ms' else 'during'} reloads: "
-              + ", ".join(f"{key} {value:.2f} ms" for key, value in result[name].items()))
-    print(f"reload: median {statistics.median(took):.2f} s, slowest {max(took):.2f} s; failed requests: {len(failed)}")
-    print(report / "scale.json")
+        say(f"requests {'between' if name == 'quiet_ms' else 'during'} reloads: "
+            + ", ".join(f"{key} {value:.2f} ms" for key, value in result[name].items()))
+    took, failed = result["reload_s"], result["failed"]
+    say(f"reload: median {statistics.median(took):.2f} s, slowest {max(took):.2f} s; failed requests: {len(failed)}")
+    say(report / "scale.json")
     sys.exit(1 if failed else 0)
 
 

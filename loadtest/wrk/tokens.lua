@@ -1,5 +1,5 @@
 -- Sends the requests of a file in rotation. A line of it is: PATH [TOKEN].
--- usage: wrk -s tokens.lua URL -- REQUESTS
+-- usage: wrk -s tokens.lua URL -- REQUESTS [close]
 -- Prints "RESULT {...}" at the end: wrk's own counters (its "status" counts answers of 400 and above) and latencies in µs.
 local requests, next_one = {}, 0
 
@@ -7,6 +7,7 @@ function init(args)
   for line in io.lines(args[1]) do
     local path, token = line:match("^(%S+)%s*(%S*)$")
     local headers = { Host = "loadtest.example" }
+    if args[2] == "close" then headers.Connection = "close" end
     if token ~= "" then headers.Authorization = "Bearer " .. token end
     requests[#requests + 1] = wrk.format("GET", path, headers)
   end
