@@ -23,10 +23,10 @@ use super::directory::JwtCredential;
 use super::reason::Body;
 use super::state::Verification;
 use super::trace::{Check, Hint, HintCode, NoTrace, Step, Time, Trace, consumer_name, shown, span};
-use super::verified::{Outcome, Verified};
+use super::verified::Verified;
 use super::{Flow, Plugin, Reason, Rejection, Request, State, hints};
 use crate::diagnostic::Diagnostic;
-use crate::jose::{Fault, Jws, KeyFault, Value, base64url, hmac};
+use crate::jose::{Fault, Jws, KeyFault, Value, base64url};
 
 /// The plugin's configuration; every field is there, defaults filled in by its table.
 #[derive(Debug, Deserialize)]
@@ -163,7 +163,9 @@ impl Jwt {
             let places = self.sources.places(request);
             Step::passed(Check::Sources, format!("one token of {} bytes: {places}", token.len()))
         });
-        state.token = Some(String::from_utf8_lossy(&token).into());
+        // The lossy way looks at every byte by itself.
+        state.token =
+            Some(std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into));
         if token.len() > self.lent.token_limit {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
             return Err(self.reject(Reason::TokenTooLarge, "Bad token; too large"));
@@ -300,8 +302,8 @@ impl Jwt {
                         return Err(self.reject(Reason::KeyInvalid, "Invalid key/secret"));
                     }
                 };
-                let valid = hmac::verify(jws.algorithm, secret, jws.signing_input, jws.signature);
-                Outcome { valid, cached: false }
+                let key = (jws.algorithm, secret);
+                self.lent.verified.verify_secret(key, token, jws.signing_input, jws.signature)
             }
             Err(fault) => {
                 trace.record(|| {

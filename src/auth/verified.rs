@@ -1,23 +1,31 @@
-//! The cache of verified signatures: what makes a second request with the same RS256 or ES256 token cost half a
-//! microsecond.
+//! The cache of verified signatures: what makes a second request with the same token cost a third of a microsecond.
 //!
-//! An entry says one thing, which never ceases to be true: this key verified this very token. The key is a SHA-256 over
-//! the key's identity (algorithm and bytes) and the whole token, so two tokens or two keys cannot be confused; a key
-//! that was rotated or withdrawn is not looked up any more, and its entries age out. Claims are not kept: they are
-//! parsed and checked on every request. The cache belongs to the process and outlives snapshots.
+//! An entry says one thing, which never ceases to be true: this key verified this very token. It is found by a tag of 128 bits over
+//! the key's identity (algorithm and bytes, or the secret) and the whole token, under a key that this process drew at random and
+//! never shows: two tokens or two keys are confused with a probability of less than 2^-110 for each try, whoever chooses them, and
+//! no try tells anything about the next. A key that was rotated or withdrawn is not looked up any more, and its entries age out.
+//! Claims are not kept: they are parsed and checked on every request. The cache belongs to the process and outlives snapshots.
 
-use aws_lc_rs::digest;
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use quick_cache::sync::Cache;
 
-use crate::jose::VerificationKey;
+use crate::jose::{Algorithm, VerificationKey, hmac};
 
-/// Memory of one entry: key, hash table slot, list links, and the share of ghosts and of slack in the tables.
-const ENTRY_BYTES: usize = 128;
+/// Memory of one entry: tag, hash table slot, list links, and the share of ghosts and of slack in the tables.
+const ENTRY_BYTES: usize = 112;
+
+type Tag = [u8; 16];
 
 /// Signatures that were verified. Bounded; safe to share.
 #[derive(Debug)]
 pub struct Verified {
-    tokens: Option<Cache<[u8; 32], ()>>,
+    known: Option<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    tokens: Cache<Tag, ()>,
+    tagger: LessSafeKey,
 }
 
 /// What became of a verification.
@@ -28,33 +36,74 @@ pub struct Outcome {
     pub cached: bool,
 }
 
+impl Known {
+    /// `None` where the system gives no random numbers: then nothing is remembered.
+    fn new(entries: usize) -> Option<Self> {
+        let mut secret = [0; 16];
+        aws_lc_rs::rand::fill(&mut secret).ok()?;
+        let tagger = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret).ok()?);
+        Some(Self { tokens: Cache::new(entries), tagger })
+    }
+
+    /// GCM's tag over nothing but authenticated data. A nonce must not be repeated where tags are seen; these leave the process as
+    /// little as the key does, and with one nonce equal text has equal tags. On processors without SHA instructions this takes a
+    /// tenth of a SHA-256's time.
+    fn tag(&self, identity: &[&[u8]], token: &[u8]) -> Option<Tag> {
+        let length: usize = identity.iter().map(|part| part.len() + 8).sum();
+        let mut text = Vec::with_capacity(8 + length + token.len());
+        text.extend_from_slice(&(identity.len() as u64).to_be_bytes());
+        for part in identity {
+            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            text.extend_from_slice(part);
+        }
+        text.extend_from_slice(token);
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        let tag = self.tagger.seal_in_place_separate_tag(nonce, Aad::from(&text), &mut []).ok()?;
+        tag.as_ref().try_into().ok()
+    }
+}
+
 impl Verified {
     /// A cache of about this many bytes; 0 turns it off.
     pub fn new(bytes: usize) -> Self {
         let entries = bytes / ENTRY_BYTES;
-        Self { tokens: (entries > 0).then(|| Cache::new(entries)) }
+        Self { known: if entries > 0 { Known::new(entries) } else { None } }
     }
 
     /// Whether the signature at the end of `token` is the key's. Only valid ones are remembered: failures are not worth
     /// the memory an attacker could make of them.
     pub fn verify(&self, key: &VerificationKey, token: &[u8], signing_input: &[u8], signature: &[u8]) -> Outcome {
-        let Some(tokens) = &self.tokens else {
-            return Outcome { valid: key.verify(signing_input, signature), cached: false };
-        };
-        let entry = entry(key, token);
-        if tokens.get(&entry).is_some() {
+        self.remember(&[&key.identity()[..]], token, || key.verify(signing_input, signature))
+    }
+
+    /// As [`Self::verify`], for a shared secret.
+    pub fn verify_secret(
+        &self,
+        (algorithm, secret): (Algorithm, &[u8]),
+        token: &[u8],
+        signing_input: &[u8],
+        signature: &[u8],
+    ) -> Outcome {
+        let identity = [algorithm.name().as_bytes(), secret];
+        self.remember(&identity, token, || hmac::verify(algorithm, secret, signing_input, signature))
+    }
+
+    fn remember(&self, identity: &[&[u8]], token: &[u8], verify: impl FnOnce() -> bool) -> Outcome {
+        let known = self.known.as_ref().and_then(|known| Some((known, known.tag(identity, token)?)));
+        let Some((known, tag)) = known else { return Outcome { valid: verify(), cached: false } };
+        if known.tokens.get(&tag).is_some() {
             return Outcome { valid: true, cached: true };
         }
-        let valid = key.verify(signing_input, signature);
+        let valid = verify();
         if valid {
-            tokens.insert(entry, ());
+            known.tokens.insert(tag, ());
         }
         Outcome { valid, cached: false }
     }
 
     /// How many signatures are remembered.
     pub fn len(&self) -> usize {
-        self.tokens.as_ref().map_or(0, Cache::len)
+        self.known.as_ref().map_or(0, |known| known.tokens.len())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -67,17 +116,6 @@ impl Default for Verified {
     fn default() -> Self {
         Self::new(16 * 1024 * 1024)
     }
-}
-
-fn entry(key: &VerificationKey, token: &[u8]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(key.identity());
-    context.update(token);
-    let mut entry = [0; 32];
-    for (to, from) in entry.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    entry
 }
 
 #[cfg(test)]
@@ -118,6 +156,36 @@ mod tests {
             Outcome { valid: true, cached: false },
             "another signature over the same claims"
         );
+    }
+
+    #[test]
+    fn a_secret_is_known_by_its_bytes_and_its_algorithm() {
+        let cache = Verified::new(1 << 20);
+        let verify = |secret: &[u8], algorithm, token: &str| {
+            let mut scratch = Vec::new();
+            let parts = Compact::decode(token.as_bytes(), &mut scratch).unwrap();
+            let signature = parts.signature.unwrap_or_default();
+            cache.verify_secret((algorithm, secret), token.as_bytes(), parts.signing_input, signature)
+        };
+        let signer = SigningKey::from_secret(Algorithm::Hs256, b"a secret of thirty-two bytes ...").unwrap();
+        let token = signer.sign(&Default::default(), &Default::default()).unwrap();
+        let secret = b"a secret of thirty-two bytes ...";
+        assert_eq!(verify(secret, Algorithm::Hs256, &token), Outcome { valid: true, cached: false });
+        assert_eq!(verify(secret, Algorithm::Hs256, &token), Outcome { valid: true, cached: true });
+        for (secret, algorithm) in [
+            (&b"a secret of thirty-two bytes .."[..], Algorithm::Hs256),
+            (secret, Algorithm::Hs384),
+            (b"another secret of 32 bytes .....", Algorithm::Hs256),
+            (b"", Algorithm::Hs256),
+        ] {
+            assert_eq!(verify(secret, algorithm, &token), Outcome { valid: false, cached: false });
+        }
+        // What is moved from the secret to the token makes another text.
+        let known = cache.known.as_ref().unwrap();
+        assert_ne!(known.tag(&[b"ab"], b"c"), known.tag(&[b"a"], b"bc"));
+        assert_ne!(known.tag(&[b"a", b"b"], b""), known.tag(&[b"ab"], b""));
+        let other = Verified::new(1 << 20);
+        assert_ne!(known.tag(&[b"a"], b"b"), other.known.as_ref().unwrap().tag(&[b"a"], b"b"), "a key of its own");
     }
 
     #[test]

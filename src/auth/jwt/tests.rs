@@ -6,7 +6,7 @@ use super::*;
 use crate::auth::Directory;
 use crate::auth::testing::{NOW, Sent, caller, directory, get, jwt_secret, shown};
 use crate::auth::trace::Verdict;
-use crate::jose::{Algorithm, SigningKey};
+use crate::jose::{Algorithm, SigningKey, hmac};
 
 const BAD_JSON: &str = r#"401 {Bad token; invalid JSON} www-authenticate: Bearer error="invalid_token""#;
 
