@@ -90,10 +90,8 @@ impl Gateway {
         };
         ctx.found = Some(found);
         let Some(route) = ctx.route() else { return Err(reject::generated(Reason::Internal)) };
-        let secure = match header.headers.get("x-forwarded-proto") {
-            Some(protocol) if client.trusted => protocol == "https",
-            _ => connection.tls,
-        };
+        let told = if client.trusted { header.headers.get("x-forwarded-proto") } else { None };
+        let secure = told.map_or(connection.tls, |protocol| protocol == "https");
         let seen = if client.trusted { header.headers.get("x-forwarded-host") } else { None };
         let seen = seen.and_then(|host| host.to_str().ok()).unwrap_or(host);
         protocol_rules(&route.entity, header, secure, seen)

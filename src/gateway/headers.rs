@@ -85,15 +85,15 @@ impl Forwarded<'_> {
 /// Takes out what must not pass from one connection to the next beyond what Pingora took, and puts back what it took too much:
 /// `TE: trailers`, which gRPC needs, and `Proxy-Authorization`, which Kong passes on.
 pub(super) fn hop_by_hop(sent: &HeaderMap, request: &mut RequestHeader) -> Result<()> {
-    request.remove_header(&PROXY);
-    request.remove_header(&PROXY_CONNECTION);
-    request.remove_header(&KEEP_ALIVE);
-    // We have answered it ourselves.
-    request.remove_header(&header::EXPECT);
+    // `Expect` we have answered ourselves. Most requests have none of these: one look at every name is less than a search for each.
+    let end_here = [&header::EXPECT, &header::TE, &PROXY, &PROXY_CONNECTION, &KEEP_ALIVE];
+    if request.headers.keys().any(|name| end_here.contains(&name)) {
+        for name in end_here {
+            request.remove_header(name);
+        }
+    }
     if accepts_trailers(sent) {
         request.insert_header("TE", HeaderValue::from_static("trailers"))?;
-    } else {
-        request.remove_header(&header::TE);
     }
     if let Some(credentials) = sent.get(header::PROXY_AUTHORIZATION)
         && !request.headers.contains_key(header::PROXY_AUTHORIZATION)
@@ -150,6 +150,10 @@ fn append_to_list(headers: &HeaderMap, name: &HeaderName, last: &[u8]) -> Option
 /// Cleans a service's response of what concerns its own connection alone.
 pub(super) fn clean_response(sent: &HeaderMap, response: &mut ResponseHeader) {
     if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let of_connection = [&header::CONNECTION, &header::TRAILER, &KEEP_ALIVE, &PROXY_CONNECTION];
+    if !response.headers.keys().any(|name| of_connection.contains(&name)) {
         return;
     }
     if response.headers.contains_key(header::CONNECTION) {
