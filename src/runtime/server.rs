@@ -3,6 +3,7 @@
 //! Pingora's own listeners bind late, keep no caps, know no PROXY protocol and leave no say in deadlines; its HTTP sessions and its
 //! proxy are used as they are.
 
+use std::cell::OnceCell;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,6 +58,18 @@ pub struct Server {
     pub drain: watch::Receiver<bool>,
     /// Becomes true a little later: connections without a request are closed.
     pub closing: watch::Receiver<bool>,
+}
+
+/// Holds one block of the size of a request's future, as long as the thread lives. Otherwise, when requests are answered without
+/// waiting (refusals), each is the only one of its size: the allocator takes a page from the system for it, and gives it back.
+fn keep_a_page_for(size: usize) {
+    thread_local! {
+        static KEPT: OnceCell<Vec<u8>> = const { OnceCell::new() };
+    }
+    // Never touched: it costs an address, no memory.
+    KEPT.with(|kept| {
+        kept.get_or_init(|| Vec::with_capacity(size));
+    });
 }
 
 /// A connection that is ready for requests.
@@ -239,7 +252,9 @@ impl Server {
         session.set_keepalive(Some(self.deadlines.keepalive.as_secs().max(1)));
         session.set_keepalive_reuses_remaining(self.deadlines.requests);
         // As Pingora's `ServerApp` for HTTP applications does it, but for the phases.
-        let mut result = self.proxy.process_new_http(session, &self.drain).await;
+        let request = self.proxy.process_new_http(session, &self.drain);
+        keep_a_page_for(size_of_val(&*request));
+        let mut result = request.await;
         while let Some((stream, settings)) = result.map(pingora_core::apps::ReusedHttpStream::consume) {
             phase.next_request();
             let mut session = ServerSession::new_http1(stream);
