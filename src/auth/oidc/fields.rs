@@ -276,7 +276,7 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-fn names<'v>(value: Option<&'v Value>) -> Vec<&'v str> {
+fn names(value: Option<&Value>) -> Vec<&str> {
     match value {
         Some(Value::String(text)) => vec![text],
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
