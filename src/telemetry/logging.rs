@@ -61,8 +61,8 @@ impl Level {
     /// each costs one comparison, above it a call of the logger that turns the record away.
     fn foreign(self) -> log::LevelFilter {
         match self {
-            Self::Debug | Self::Info => log::LevelFilter::Info,
-            Self::Notice | Self::Warn => log::LevelFilter::Warn,
+            Self::Debug => log::LevelFilter::Info,
+            Self::Info | Self::Notice | Self::Warn => log::LevelFilter::Warn,
             Self::Error | Self::Crit => log::LevelFilter::Error,
         }
     }
