@@ -54,6 +54,9 @@ def test_the_same_from_everywhere(gate):
     code, out, err = explain(gate, bad, "--request", "/orders", "--config", str(gate.config), "--json", "--at", str(now))
     filed = json.loads(out)
     assert code == 1 and filed["token"].pop("fingerprint") != told["token"].pop("fingerprint")
+    for step in filed["steps"] + told["steps"]:
+        # The gateway has met the token before, the command has not.
+        step["detail"] = step["detail"] and step["detail"].removesuffix(", cached")
     assert {**filed, "generation": told["generation"]} == told
 
     # What cannot be asked.
