@@ -5,6 +5,7 @@ import glob
 import os
 import pathlib
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -20,10 +21,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = os.environ.get("PORTCULLIS_BIN", str(ROOT / "target/debug/portcullis"))
 
 
+GIVEN = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the ports that the system gives to clients: a load test's connection may take one of those meanwhile."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        if port in GIVEN:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            GIVEN.add(port)
+            return port
 
 
 class Answer:

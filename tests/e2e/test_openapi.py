@@ -1,5 +1,5 @@
 """schemathesis against the OpenAPI document that the Admin API serves: no fault of the server, no answer that the document does
-not declare. E2E_OPENAPI_EXAMPLES: requests of each operation and kind."""
+not declare. E2E_OPENAPI=1 runs it; E2E_OPENAPI_EXAMPLES: requests of each operation and kind."""
 
 import json
 import os
@@ -52,6 +52,7 @@ def kongs_own_fault(case, response):
     return not isinstance(value, (dict, list)) and json.loads(response.text) == {"message": "An unexpected error occurred"}
 
 
+@pytest.mark.skipif(not os.environ.get("E2E_OPENAPI"), reason="takes many minutes: E2E_OPENAPI=1 runs it")
 def test_the_document_is_kept(gateway, tmp_path):
     running = gateway(env={"PORTCULLIS_DATABASE": f"sqlite:{tmp_path}/store.db"})
     admin = running.admin_url()
