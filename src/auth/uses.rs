@@ -55,12 +55,13 @@ impl Uses {
         Some((key, self.shards.get(shard)?))
     }
 
-    /// It was used, at a time in seconds since the epoch. Most uses find their minute noted already.
+    /// It was used, at a time in seconds since the epoch. Most uses find their minute noted already. Never waits: while another use
+    /// is being entered this one goes unnoted, and the next will be.
     pub fn touch(&self, owner: impl Hash, name: &str, now: u64) {
         let minute = u32::try_from(now / 60).unwrap_or(u32::MAX);
         let Some((key, shard)) = self.place(owner, name) else { return };
         {
-            let uses = shard.read();
+            let Some(uses) = shard.try_read() else { return };
             if let Some(last) = uses.get(&key) {
                 if last.load(Relaxed) < minute {
                     last.store(minute, Relaxed);
@@ -72,7 +73,9 @@ impl Uses {
                 return;
             }
         }
-        shard.write().insert(key, AtomicU32::new(minute));
+        if let Some(mut uses) = shard.try_write() {
+            uses.insert(key, AtomicU32::new(minute));
+        }
     }
 
     /// When it was last used, in seconds since the epoch.
