@@ -4,6 +4,16 @@
 //! are looked up among those of the oauth2 plugin, or the provider is asked. Credentials are exchanged for tokens at the
 //! provider. A decision is a function over what is at hand; where something is missing it says what ([`Need`]), that is
 //! fetched, and the decision is made again. Sessions and browser logins are not served.
+//!
+//! | to change | look in |
+//! |---|---|
+//! | what becomes of a configuration field | [`fields`], [`config`], [`issuers`] |
+//! | where credentials are found and taken out | [`present`] |
+//! | the decision | [`decide`], [`attempt`]; a JWT [`bearer`], [`claims`]; an opaque token [`asked`]; a grant [`exchange`] |
+//! | what follows: rights, consumer, headers, refusals | [`admit`], [`passing`], [`reply`], [`resource`] |
+//! | keys and metadata | [`provider`], [`registry`], [`disk`] |
+//! | calls to a provider's endpoints | [`calls`], [`client`], [`grant`], [`remote`], [`answers`], [`flights`] |
+//! | what people see | [`near`], [`report`], [`metrics`] |
 
 mod admit;
 mod answers;
