@@ -27,6 +27,7 @@ mod client;
 mod ctx;
 pub mod dry;
 mod errors;
+mod fields;
 mod forward;
 mod headers;
 mod limits;

@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 
 use super::access::{normalised, protocol, protocol_rules};
 use super::ctx::Target;
-use super::reject;
+use super::{fields, reject};
 use crate::auth::reason::Body;
 use crate::auth::{Client, Directory, Reason, Rejection, Request, Scheme, State, identity};
 use crate::entity::Protocol;
@@ -143,5 +143,5 @@ pub fn identity_headers(state: &State) -> Vec<(HeaderName, HeaderValue)> {
 
 /// The usual spelling of a header's name.
 pub fn spelled(name: &HeaderName) -> String {
-    String::from_utf8_lossy(&reject::cased(name)).into_owned()
+    fields::cased(name).unwrap_or(name.as_str()).to_owned()
 }

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType as Fault, Result};
 use pingora_proxy::Session;
 
 use super::ctx::{BodyPace, Ctx};
-use super::headers::{self, Forwarded};
+use super::fields::{self, Fields};
+use super::headers::{self, Answered, Forwarded};
 use super::request::authority;
 use super::{Gateway, reject};
 use crate::auth::{Reason, Rejection, identity};
@@ -87,10 +88,6 @@ impl Gateway {
         let base = route.service.as_ref().and_then(|service| service.entity.path.as_deref());
         let towards = router::upstream_path(base, &route.entity, ctx.target.path(sent), &found);
 
-        identify(ctx, request)?;
-        headers::hop_by_hop(&sent.headers, request)?;
-        retarget(request, &towards.path, ctx.state.query.as_deref().or(ctx.target.query(sent)), &ctx.state.query)?;
-        self.name_host(&route.entity, ctx, sent, request)?;
         let (host, _) = router::split_host(authority(sent));
         let forwarded = Forwarded {
             client,
@@ -100,34 +97,37 @@ impl Gateway {
             path: ctx.target.sent(sent),
             prefix: towards.stripped_prefix,
         };
-        forwarded.write(request)?;
-        headers::request_via(sent.version, request)?;
-        if self.options.request_id_upstream {
-            request.insert_header("X-Kong-Request-Id", ctx.request_id.value())?;
-        }
-        if let Some(body) = &ctx.state.body {
-            request.remove_header(&header::TRANSFER_ENCODING);
-            request.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-        }
-        Ok(())
+        fields::of_request(request, self.options.preserve_header_case, |request| {
+            identify(ctx, request)?;
+            headers::hop_by_hop(&sent.headers, request)?;
+            Self::name_host(&route.entity, ctx, sent, request)?;
+            forwarded.write(request)?;
+            headers::request_via(sent.version, request)?;
+            if self.options.request_id_upstream {
+                request.set(&headers::X_KONG_REQUEST_ID, ctx.request_id.value())?;
+            }
+            if let Some(body) = &ctx.state.body {
+                request.remove(&header::TRANSFER_ENCODING);
+                request.set(&header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+            }
+            Ok(())
+        })?;
+        retarget(request, &towards.path, ctx.state.query.as_deref().or(ctx.target.query(sent)), &ctx.state.query)
     }
 
-    fn name_host(
-        &self,
-        route: &entity::Route,
-        ctx: &Ctx,
-        sent: &RequestHeader,
-        request: &mut RequestHeader,
-    ) -> Result<()> {
+    fn name_host(route: &entity::Route, ctx: &Ctx, sent: &RequestHeader, request: &mut dyn Fields) -> Result<()> {
         if route.preserve_host {
             // HTTP/1 has it already; out of HTTP/2 it comes from `:authority`.
             match authority(sent) {
                 "" => Ok(()),
-                host => request.insert_header(header::HOST, host),
+                host => match HeaderValue::from_str(host) {
+                    Ok(host) => request.set(&header::HOST, host),
+                    Err(_) => Err(Error::explain(Fault::InvalidHTTPHeader, "invalid authority").into_in()),
+                },
             }
         } else {
             match &ctx.host_header {
-                Some(host) => request.insert_header(header::HOST, host.clone()),
+                Some(host) => request.set(&header::HOST, host.clone()),
                 None => Ok(()),
             }
         }
@@ -148,30 +148,36 @@ impl Gateway {
         if let Some(lease) = &ctx.lease {
             lease.answered(status.as_u16(), now.saturating_duration_since(began));
         }
-        headers::clean_response(&session.req_header().headers, response);
-        headers::name_charset(response)?;
         let forwarded = ctx.forwarded.unwrap_or(ctx.started);
-        headers::response_tokens(
-            self.options.headers,
-            forwarded.saturating_duration_since(ctx.started),
-            now.saturating_duration_since(forwarded),
-            &ctx.request_id.value(),
-            response,
-        )?;
+        let answered = Answered {
+            status,
+            version: response.version,
+            gateway: forwarded.saturating_duration_since(ctx.started),
+            upstream: now.saturating_duration_since(forwarded),
+            request_id: ctx.request_id.value(),
+        };
         // The status line names the version we speak (RFC 9110 2.5); the service's is in `Via`.
         if matches!(response.version, Version::HTTP_09 | Version::HTTP_10) {
             response.set_version(Version::HTTP_11);
         }
-        for (name, value) in ctx.state.response_headers.drain(..) {
-            response.append_header(reject::cased(&name), value)?;
-        }
-        if let Some(cookie) = ctx.attempts.set_cookie() {
-            response.append_header(header::SET_COOKIE, cookie.clone())?;
-        }
-        if self.options.allow_debug_header {
-            debug_headers(session, ctx, response)?;
-        }
-        Ok(())
+        let sent = session.req_header();
+        fields::of_response(response, self.options.preserve_header_case, |response| {
+            if status != StatusCode::SWITCHING_PROTOCOLS {
+                headers::clean_response(&sent.headers, response);
+            }
+            headers::name_charset(response)?;
+            headers::response_tokens(self.options.headers, answered, response)?;
+            for (name, value) in ctx.state.response_headers.drain(..) {
+                response.add(&name, value)?;
+            }
+            if let Some(cookie) = ctx.attempts.set_cookie() {
+                response.add(&header::SET_COOKIE, cookie.clone())?;
+            }
+            if self.options.allow_debug_header {
+                debug_headers(sent, ctx, response)?;
+            }
+            Ok(())
+        })
     }
 
     /// The reason for an answer of ours after a fault.
@@ -232,22 +238,22 @@ fn is_repeatable(method: &Method) -> bool {
 }
 
 /// Identity headers: the client's out, on every route and in every spelling, and the proven ones in.
-fn identify(ctx: &Ctx, request: &mut RequestHeader) -> Result<()> {
+fn identify(ctx: &Ctx, request: &mut dyn Fields) -> Result<()> {
     let spoofed: Vec<_> =
-        request.headers.keys().filter(|name| identity::is_identity_header(name.as_str())).cloned().collect();
+        request.map().keys().filter(|name| identity::is_identity_header(name.as_str())).cloned().collect();
     for name in &spoofed {
-        request.remove_header(name);
+        request.remove(name);
     }
     for name in &ctx.state.remove_headers {
-        request.remove_header(name);
+        request.remove(name);
     }
     if let Some(authenticated) = ctx.state.authenticated() {
         for (name, value) in identity::headers(authenticated) {
-            request.insert_header(reject::cased(&name), value)?;
+            request.set(&name, value)?;
         }
     }
     for (name, value) in &ctx.state.set_headers {
-        request.insert_header(reject::cased(name), value.clone())?;
+        request.set(name, value.clone())?;
     }
     Ok(())
 }
@@ -277,19 +283,25 @@ fn retarget(request: &mut RequestHeader, path: &str, query: Option<&str>, change
 }
 
 /// Kong's answer to `Kong-Debug: 1`.
-fn debug_headers(session: &Session, ctx: &Ctx, response: &mut ResponseHeader) -> Result<()> {
-    if session.req_header().headers.get("kong-debug").is_none_or(|value| value != "1") {
+fn debug_headers(sent: &RequestHeader, ctx: &Ctx, response: &mut dyn Fields) -> Result<()> {
+    const ROUTE_ID: HeaderName = HeaderName::from_static("kong-route-id");
+    const ROUTE_NAME: HeaderName = HeaderName::from_static("kong-route-name");
+    const SERVICE_ID: HeaderName = HeaderName::from_static("kong-service-id");
+    const SERVICE_NAME: HeaderName = HeaderName::from_static("kong-service-name");
+    if sent.headers.get("kong-debug").is_none_or(|value| value != "1") {
         return Ok(());
     }
     let Some(route) = ctx.route() else { return Ok(()) };
-    response.insert_header("Kong-Route-Id", route.entity.id.to_string())?;
-    if let Some(name) = &route.entity.name {
-        response.insert_header("Kong-Route-Name", name.as_str())?;
-    }
-    if let Some(service) = &route.service {
-        response.insert_header("Kong-Service-Id", service.entity.id.to_string())?;
-        if let Some(name) = &service.entity.name {
-            response.insert_header("Kong-Service-Name", name.as_str())?;
+    let service = route.service.as_ref().map(|service| &service.entity);
+    let told = [
+        (ROUTE_ID, Some(route.entity.id.to_string())),
+        (ROUTE_NAME, route.entity.name.as_deref().map(str::to_owned)),
+        (SERVICE_ID, service.map(|service| service.id.to_string())),
+        (SERVICE_NAME, service.and_then(|service| service.name.as_deref().map(str::to_owned))),
+    ];
+    for (name, text) in told {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            response.set(&name, value)?;
         }
     }
     Ok(())

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_core::Result;
 
+use super::fields::Fields;
 use super::options::ResponseTokens;
 use crate::auth::Client;
 
@@ -27,6 +27,12 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static X_FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
 static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static X_KONG_PROXY_LATENCY: HeaderName = HeaderName::from_static("x-kong-proxy-latency");
+pub(super) static X_KONG_REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
+pub(super) static X_KONG_RESPONSE_LATENCY: HeaderName = HeaderName::from_static("x-kong-response-latency");
+static X_KONG_UPSTREAM_LATENCY: HeaderName = HeaderName::from_static("x-kong-upstream-latency");
+static X_KONG_UPSTREAM_STATUS: HeaderName = HeaderName::from_static("x-kong-upstream-status");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 static PROXY: HeaderName = HeaderName::from_static("proxy");
@@ -47,35 +53,35 @@ pub(super) struct Forwarded<'a> {
 
 impl Forwarded<'_> {
     /// Writes the `X-Forwarded-*` headers and `X-Real-IP`. A trusted peer's own are passed on where it sent them.
-    pub(super) fn write(&self, request: &mut RequestHeader) -> Result<()> {
+    pub(super) fn write(&self, request: &mut dyn Fields) -> Result<()> {
         let peer = Address::of(self.client.peer);
-        let list = append_to_list(&request.headers, &X_FORWARDED_FOR, peer.as_bytes());
-        request.insert_header("X-Forwarded-For", list.map_or_else(|| value(peer.as_bytes()), Ok)?)?;
+        let list = append_to_list(request.map(), &X_FORWARDED_FOR, peer.as_bytes());
+        request.set(&X_FORWARDED_FOR, list.map_or_else(|| value(peer.as_bytes()), Ok)?)?;
         // The same one, unless a trusted peer names another.
         let client = if self.client.address == self.client.peer { peer } else { Address::of(self.client.address) };
-        request.insert_header("X-Real-IP", value(client.as_bytes())?)?;
-        let keeps = |request: &RequestHeader, name| self.client.trusted && request.headers.contains_key(name);
+        request.set(&X_REAL_IP, value(client.as_bytes())?)?;
+        let keeps = |request: &dyn Fields, name: &HeaderName| self.client.trusted && request.map().contains_key(name);
         if !keeps(request, &X_FORWARDED_PROTO) {
             let scheme = if self.tls { "https" } else { "http" };
-            request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
+            request.set(&X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
         }
         if !keeps(request, &X_FORWARDED_HOST) {
             let host = match self.host.bytes().any(|byte| byte.is_ascii_uppercase()) {
                 true => value(self.host.to_ascii_lowercase().as_bytes())?,
                 false => value(self.host.as_bytes())?,
             };
-            request.insert_header("X-Forwarded-Host", host)?;
+            request.set(&X_FORWARDED_HOST, host)?;
         }
         if !keeps(request, &X_FORWARDED_PORT) {
-            request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port))?;
+            request.set(&X_FORWARDED_PORT, HeaderValue::from(self.port))?;
         }
         if !keeps(request, &X_FORWARDED_PATH) {
-            request.insert_header("X-Forwarded-Path", value(self.path.as_bytes())?)?;
+            request.set(&X_FORWARDED_PATH, value(self.path.as_bytes())?)?;
         }
         if !keeps(request, &X_FORWARDED_PREFIX) {
             match self.prefix {
-                Some(prefix) => request.insert_header("X-Forwarded-Prefix", value(prefix.as_bytes())?)?,
-                None => drop(request.remove_header(&X_FORWARDED_PREFIX)),
+                Some(prefix) => request.set(&X_FORWARDED_PREFIX, value(prefix.as_bytes())?)?,
+                None => request.remove(&X_FORWARDED_PREFIX),
             }
         }
         Ok(())
@@ -84,22 +90,23 @@ impl Forwarded<'_> {
 
 /// Takes out what must not pass from one connection to the next beyond what Pingora took, and puts back what it took too much:
 /// `TE: trailers`, which gRPC needs, and `Proxy-Authorization`, which Kong passes on.
-pub(super) fn hop_by_hop(sent: &HeaderMap, request: &mut RequestHeader) -> Result<()> {
+pub(super) fn hop_by_hop(sent: &HeaderMap, request: &mut dyn Fields) -> Result<()> {
     // `Expect` we have answered ourselves. Most requests have none of these: one look at every name is less than a search for each.
     let end_here = [&header::EXPECT, &header::TE, &PROXY, &PROXY_CONNECTION, &KEEP_ALIVE];
-    if request.headers.keys().any(|name| end_here.contains(&name)) {
+    let may_be = |name: &HeaderName| matches!(name.as_str().as_bytes().first(), Some(b'e' | b't' | b'p' | b'k'));
+    if request.map().keys().any(|name| may_be(name) && end_here.contains(&name)) {
         for name in end_here {
-            request.remove_header(name);
+            request.remove(name);
         }
     }
     if accepts_trailers(sent) {
-        request.insert_header("TE", HeaderValue::from_static("trailers"))?;
+        request.set(&header::TE, HeaderValue::from_static("trailers"))?;
     }
     if let Some(credentials) = sent.get(header::PROXY_AUTHORIZATION)
-        && !request.headers.contains_key(header::PROXY_AUTHORIZATION)
+        && !request.map().contains_key(header::PROXY_AUTHORIZATION)
         && !tokens(sent, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case(b"proxy-authorization"))
     {
-        request.insert_header("Proxy-Authorization", credentials.clone())?;
+        request.set(&header::PROXY_AUTHORIZATION, credentials.clone())?;
     }
     Ok(())
 }
@@ -120,9 +127,9 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 /// Adds us to the request's `Via`; the version is that of the client's request.
-pub(super) fn request_via(sent: Version, request: &mut RequestHeader) -> Result<()> {
-    let via = via(&request.headers, sent)?;
-    request.insert_header("Via", via)
+pub(super) fn request_via(sent: Version, request: &mut dyn Fields) -> Result<()> {
+    let via = via(request.map(), sent)?;
+    request.set(&header::VIA, via)
 }
 
 fn via(headers: &HeaderMap, version: Version) -> Result<HeaderValue> {
@@ -148,32 +155,29 @@ fn append_to_list(headers: &HeaderMap, name: &HeaderName, last: &[u8]) -> Option
 }
 
 /// Cleans a service's response of what concerns its own connection alone.
-pub(super) fn clean_response(sent: &HeaderMap, response: &mut ResponseHeader) {
-    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return;
-    }
+pub(super) fn clean_response(sent: &HeaderMap, response: &mut dyn Fields) {
     let of_connection = [&header::CONNECTION, &header::TRAILER, &KEEP_ALIVE, &PROXY_CONNECTION];
-    if !response.headers.keys().any(|name| of_connection.contains(&name)) {
+    if !response.map().keys().any(|name| of_connection.contains(&name)) {
         return;
     }
-    if response.headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = tokens(&response.headers, &header::CONNECTION)
+    if response.map().contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = tokens(response.map(), &header::CONNECTION)
             .filter_map(|token| HeaderName::from_bytes(token).ok())
             .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "content-length" | "transfer-encoding"))
             .collect();
         for name in named {
-            response.remove_header(&name);
+            response.remove(&name);
         }
     }
-    response.remove_header(&KEEP_ALIVE);
-    response.remove_header(&PROXY_CONNECTION);
+    response.remove(&KEEP_ALIVE);
+    response.remove(&PROXY_CONNECTION);
     if !accepts_trailers(sent) {
-        response.remove_header(&header::TRAILER);
+        response.remove(&header::TRAILER);
     }
 }
 
 /// Names the character set of text whose service does not, as Kong does (nginx's `charset UTF-8` and the types it is for).
-pub(super) fn name_charset(response: &mut ResponseHeader) -> Result<()> {
+pub(super) fn name_charset(response: &mut dyn Fields) -> Result<()> {
     const TYPES: [(&str, &str); 6] = [
         ("text/html", "text/html; charset=UTF-8"),
         ("text/plain", "text/plain; charset=UTF-8"),
@@ -183,40 +187,46 @@ pub(super) fn name_charset(response: &mut ResponseHeader) -> Result<()> {
         ("application/rss+xml", "application/rss+xml; charset=UTF-8"),
     ];
     // With any parameter the value stays as it is.
-    let Some(sent) = response.headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let Some(sent) = response.map().get(header::CONTENT_TYPE) else { return Ok(()) };
     let named = TYPES.iter().find(|(bare, _)| sent.as_bytes().eq_ignore_ascii_case(bare.as_bytes()));
     match named {
-        Some((_, named)) => response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(named)),
+        Some((_, named)) => response.set(&header::CONTENT_TYPE, HeaderValue::from_static(named)),
         None => Ok(()),
     }
 }
 
-/// Adds our headers to a service's response; the latencies are ours until the service was asked, and its own.
-pub(super) fn response_tokens(
-    tokens: ResponseTokens,
-    gateway: Duration,
-    upstream: Duration,
-    request_id: &HeaderValue,
-    response: &mut ResponseHeader,
-) -> Result<()> {
-    if tokens.server && !response.headers.contains_key(header::SERVER) {
-        response.insert_header(header::SERVER, HeaderValue::from_static(SERVER))?;
+/// What our headers on a service's response tell.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    /// The service's.
+    pub(super) version: Version,
+    /// Ours, until the service was asked.
+    pub(super) gateway: Duration,
+    /// The service's own.
+    pub(super) upstream: Duration,
+    pub(super) request_id: HeaderValue,
+}
+
+/// Adds our headers to a service's response.
+pub(super) fn response_tokens(tokens: ResponseTokens, answered: Answered, response: &mut dyn Fields) -> Result<()> {
+    if tokens.server && !response.map().contains_key(header::SERVER) {
+        response.set(&header::SERVER, HeaderValue::from_static(SERVER))?;
     }
     if tokens.via {
-        let via = via(&response.headers, response.version)?;
-        response.insert_header("Via", via)?;
+        let via = via(response.map(), answered.version)?;
+        response.set(&header::VIA, via)?;
     }
     if tokens.upstream_status {
-        response.insert_header("X-Kong-Upstream-Status", HeaderValue::from(response.status.as_u16()))?;
+        response.set(&X_KONG_UPSTREAM_STATUS, HeaderValue::from(answered.status.as_u16()))?;
     }
     if tokens.upstream_latency {
-        response.insert_header("X-Kong-Upstream-Latency", milliseconds(upstream))?;
+        response.set(&X_KONG_UPSTREAM_LATENCY, milliseconds(answered.upstream))?;
     }
     if tokens.proxy_latency {
-        response.insert_header("X-Kong-Proxy-Latency", milliseconds(gateway))?;
+        response.set(&X_KONG_PROXY_LATENCY, milliseconds(answered.gateway))?;
     }
     if tokens.request_id {
-        response.insert_header("X-Kong-Request-Id", request_id.clone())?;
+        response.set(&X_KONG_REQUEST_ID, answered.request_id)?;
     }
     Ok(())
 }
@@ -286,6 +296,8 @@ impl std::fmt::Write for Address {
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::{RequestHeader, ResponseHeader};
+
     use super::*;
 
     fn request(fields: &[(&'static str, &'static str)]) -> RequestHeader {
@@ -396,9 +408,14 @@ mod tests {
         for gone in ["x-foo", "keep-alive", "trailer"] {
             assert!(!response.headers.contains_key(gone), "{gone}");
         }
-        let id = HeaderValue::from_static("ff");
-        let took = Duration::from_millis(12);
-        response_tokens(ResponseTokens::default(), Duration::ZERO, took, &id, &mut response).unwrap();
+        let answered = |response: &ResponseHeader| Answered {
+            status: response.status,
+            version: response.version,
+            gateway: Duration::ZERO,
+            upstream: Duration::from_millis(12),
+            request_id: HeaderValue::from_static("ff"),
+        };
+        response_tokens(ResponseTokens::default(), answered(&response), &mut response).unwrap();
         let get = |name: &str| response.headers.get(name).unwrap().to_str().unwrap().to_owned();
         assert_eq!(get("server"), SERVER);
         assert_eq!(get("via"), format!("1.1 svc, {VIA_11}"));
@@ -408,7 +425,7 @@ mod tests {
         let trailers = request(&[("te", "trailers")]);
         clean_response(&trailers.headers, &mut bare);
         assert!(bare.headers.contains_key("trailer"));
-        response_tokens(ResponseTokens::OFF, Duration::ZERO, took, &id, &mut bare).unwrap();
+        response_tokens(ResponseTokens::OFF, answered(&bare), &mut bare).unwrap();
         assert!(!bare.headers.contains_key("server"));
     }
 

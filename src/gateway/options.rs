@@ -18,6 +18,8 @@ pub struct Options {
     pub error_default_type: ErrorType,
     /// Which headers of ours are added to responses (`headers`).
     pub headers: ResponseTokens,
+    /// Whether names of header fields keep their case on HTTP/1.1 (`preserve_header_case`).
+    pub preserve_header_case: bool,
     /// Whether services get `X-Kong-Request-Id` (`headers_upstream`).
     pub request_id_upstream: bool,
     /// Whether `Kong-Debug: 1` is answered with the route and service (`allow_debug_header`).
@@ -36,6 +38,7 @@ impl Default for Options {
             real_ip_recursive: false,
             error_default_type: ErrorType::Plain,
             headers: ResponseTokens::default(),
+            preserve_header_case: false,
             request_id_upstream: true,
             allow_debug_header: false,
             port_maps: Vec::new(),

@@ -12,10 +12,14 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 
 use super::ctx::Ctx;
+use super::fields::{self, Fields};
 use super::options::Options;
 use super::{body, errors, headers};
 use crate::auth::reason::Body;
 use crate::auth::{Reason, Rejection};
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Kong's `exit`.
 const JSON: &str = "application/json; charset=utf-8";
@@ -156,62 +160,57 @@ fn plain_message(answer: &Rejection) -> Cow<'_, str> {
 }
 
 fn header(ctx: &mut Ctx, options: &Options, answer: &Rejection, content: &Content<'_>) -> Result<ResponseHeader> {
-    let mut header = ResponseHeader::build(answer.status, Some(10))?;
-    if let Some(media_type) = &content.media_type {
-        header.insert_header(header::CONTENT_TYPE, media_type.clone())?;
-    }
-    if let Some(message) = &content.grpc {
-        if !answer.headers.iter().any(|(name, _)| name == "grpc-status") {
-            header.insert_header("grpc-status", HeaderValue::from_static(errors::grpc_status(answer.status)))?;
-        }
-        if let Ok(message) = HeaderValue::from_str(message) {
-            header.insert_header("grpc-message", message)?;
-        }
-    } else {
-        header.insert_header(header::CONTENT_LENGTH, HeaderValue::from(content.bytes.len()))?;
-    }
-    for (name, value) in &answer.headers {
-        header.append_header(cased(name), value.clone())?;
-    }
-    for (name, value) in ctx.state.response_headers.drain(..) {
-        header.append_header(cased(&name), value)?;
-    }
-    if answer.status == StatusCode::UNAUTHORIZED {
-        // The address may hold a token; it must not travel on as a referrer.
-        header.insert_header("Referrer-Policy", HeaderValue::from_static("no-referrer"))?;
-    }
-    let tokens = options.headers;
-    if tokens.response_latency {
-        header.insert_header("X-Kong-Response-Latency", headers::milliseconds(ctx.started.elapsed()))?;
-    }
-    if tokens.server {
-        header.insert_header(header::SERVER, HeaderValue::from_static(headers::SERVER))?;
-    }
-    if tokens.request_id {
-        header.insert_header("X-Kong-Request-Id", ctx.request_id.value())?;
-    }
+    let mut header = match options.preserve_header_case {
+        true => ResponseHeader::build(answer.status, Some(10))?,
+        false => ResponseHeader::build_no_case(answer.status, Some(0))?,
+    };
+    fields::of_response(&mut header, options.preserve_header_case, |fields| {
+        fill(fields, ctx, options, answer, content)
+    })?;
     Ok(header)
 }
 
-/// The usual spelling of a header's name, for those that people look for in a terminal.
-pub(super) fn cased(name: &HeaderName) -> Bytes {
-    Bytes::from_static(match name.as_str() {
-        "www-authenticate" => b"WWW-Authenticate",
-        "location" => b"Location",
-        "upgrade" => b"Upgrade",
-        "pragma" => b"Pragma",
-        "retry-after" => b"Retry-After",
-        "cache-control" => b"Cache-Control",
-        "authorization" => b"Authorization",
-        "x-consumer-id" => b"X-Consumer-ID",
-        "x-consumer-custom-id" => b"X-Consumer-Custom-ID",
-        "x-consumer-username" => b"X-Consumer-Username",
-        "x-credential-identifier" => b"X-Credential-Identifier",
-        "x-anonymous-consumer" => b"X-Anonymous-Consumer",
-        "x-authenticated-scope" => b"X-Authenticated-Scope",
-        "x-authenticated-userid" => b"X-Authenticated-UserId",
-        other => return Bytes::copy_from_slice(other.as_bytes()),
-    })
+fn fill(
+    header: &mut dyn Fields,
+    ctx: &mut Ctx,
+    options: &Options,
+    answer: &Rejection,
+    content: &Content<'_>,
+) -> Result<()> {
+    if let Some(media_type) = &content.media_type {
+        header.set(&header::CONTENT_TYPE, media_type.clone())?;
+    }
+    if let Some(message) = &content.grpc {
+        if !answer.headers.iter().any(|(name, _)| name == GRPC_STATUS) {
+            header.set(&GRPC_STATUS, HeaderValue::from_static(errors::grpc_status(answer.status)))?;
+        }
+        if let Ok(message) = HeaderValue::from_str(message) {
+            header.set(&GRPC_MESSAGE, message)?;
+        }
+    } else {
+        header.set(&header::CONTENT_LENGTH, HeaderValue::from(content.bytes.len()))?;
+    }
+    for (name, value) in &answer.headers {
+        header.add(name, value.clone())?;
+    }
+    for (name, value) in ctx.state.response_headers.drain(..) {
+        header.add(&name, value)?;
+    }
+    if answer.status == StatusCode::UNAUTHORIZED {
+        // The address may hold a token; it must not travel on as a referrer.
+        header.set(&header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"))?;
+    }
+    let tokens = options.headers;
+    if tokens.response_latency {
+        header.set(&headers::X_KONG_RESPONSE_LATENCY, headers::milliseconds(ctx.started.elapsed()))?;
+    }
+    if tokens.server {
+        header.set(&header::SERVER, HeaderValue::from_static(headers::SERVER))?;
+    }
+    if tokens.request_id {
+        header.set(&headers::X_KONG_REQUEST_ID, ctx.request_id.value())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -107,6 +107,7 @@ pub fn gateway_options(settings: &Settings) -> gateway::Options {
         error_default_type: settings.error_default_type,
         headers: settings.headers,
         request_id_upstream: settings.headers_upstream.request_id,
+        preserve_header_case: settings.preserve_header_case,
         allow_debug_header: settings.allow_debug_header,
         port_maps: settings.port_maps.clone(),
         limits: gateway::Limits {
