@@ -5,10 +5,11 @@
 //! `Arc`s and carry their own key, which is not stored again.
 
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 /// How an entry is found: `K` names the index, so one entry type can stand in several.
@@ -39,7 +40,7 @@ impl<T, K> Default for SharedTable<T, K> {
         let empty = Arc::new(HashTable::new());
         Self {
             shards: (0..SHARDS).map(|_| empty.clone()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             len: 0,
             by: PhantomData,
         }

@@ -1,10 +1,11 @@
 //! When credentials and keys were last used.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use foldhash::quality::RandomState;
 use parking_lot::RwLock;
 
 const SHARDS: usize = 64;
@@ -32,6 +33,7 @@ type Shard = RwLock<HashMap<u64, AtomicU32, BuildHasherDefault<AsItIs>>>;
 pub struct Uses {
     /// Seconds since the UNIX epoch.
     pub since: u64,
+    /// Seeded at random: names are those of verified credentials and keys, whose number is bounded.
     key: RandomState,
     shards: Box<[Shard]>,
     full: AtomicBool,
@@ -41,7 +43,7 @@ impl Default for Uses {
     fn default() -> Self {
         Self {
             since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            key: RandomState::new(),
+            key: RandomState::default(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             full: AtomicBool::new(false),
         }

@@ -4,7 +4,8 @@
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64_simd::{AsOut, URL_SAFE_NO_PAD};
 
 /// Not canonical base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +17,7 @@ pub struct NotBase64Url;
 /// # Errors
 /// When the text is not in its one canonical form.
 pub fn decode(text: impl AsRef<[u8]>) -> Result<Vec<u8>, NotBase64Url> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| NotBase64Url)
+    URL_SAFE_NO_PAD.decode_to_vec(text).map_err(|_| NotBase64Url)
 }
 
 /// Decodes into a buffer that is large enough (`3 * length / 4 + 3`), and says how many bytes that made.
@@ -24,12 +25,16 @@ pub fn decode(text: impl AsRef<[u8]>) -> Result<Vec<u8>, NotBase64Url> {
 /// # Errors
 /// As [`decode`], or when the buffer is too small.
 pub fn decode_into(text: &[u8], buffer: &mut [u8]) -> Result<usize, NotBase64Url> {
-    URL_SAFE_NO_PAD.decode_slice(text, buffer).map_err(|_| NotBase64Url)
+    // The library panics when there is no room.
+    if buffer.len() < URL_SAFE_NO_PAD.decoded_length(text).map_err(|_| NotBase64Url)? {
+        return Err(NotBase64Url);
+    }
+    URL_SAFE_NO_PAD.decode(text, buffer.as_out()).map(|decoded| decoded.len()).map_err(|_| NotBase64Url)
 }
 
 /// Encodes without padding.
 pub fn encode(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+    URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
 /// Base64url as people keep secrets in it: padded or not, unused bits of any value.

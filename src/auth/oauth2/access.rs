@@ -179,7 +179,7 @@ impl Oauth2 {
     fn presented_token(&self, request: &Request<'_>) -> Option<Presented> {
         if let Some(value) = request.headers.get(&self.header) {
             let value = value.to_str().ok()?;
-            let mut words = value.split_whitespace();
+            let mut words = value.split_ascii_whitespace();
             let token = match (words.next(), words.next(), words.next()) {
                 (Some(scheme), Some(token), None)
                     if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") =>

@@ -119,6 +119,6 @@ impl Oidc {
         if self.config.hide_credentials {
             hide(at.request, at.state, place, self.config.bearer_token_cookie_name.as_deref());
         }
-        self.passing.pass(at.state, claims, token, refresh);
+        self.passing.pass(at.request.headers, at.state, claims, token, refresh);
     }
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::config::Config;
 use crate::auth::{Request, State};
@@ -34,6 +34,19 @@ impl TokenHeader {
             None => HeaderValue::from_str(token),
         };
         Some((self.name.clone(), value.ok()?))
+    }
+
+    /// Whether the request carries the token just so, and keeps it: then there is nothing to set.
+    fn goes_on(&self, token: &str, headers: &HeaderMap, state: &State) -> bool {
+        let mut lines = headers.get_all(&self.name).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+        let there = match &self.scheme {
+            Some(scheme) => line.as_bytes().strip_prefix(scheme.as_bytes()).and_then(|rest| rest.strip_prefix(b" ")),
+            None => Some(line.as_bytes()),
+        };
+        there == Some(token.as_bytes())
+            && !state.remove_headers.contains(&self.name)
+            && !state.set_headers.iter().any(|(name, _)| *name == self.name)
     }
 }
 
@@ -106,8 +119,16 @@ impl Passing {
     }
 
     /// `refresh`: a refresh token that came with the access token.
-    pub fn pass(&self, state: &mut State, claims: &Object<'_>, token: &str, refresh: Option<&str>) {
-        state.set_headers.extend(self.token_up.as_ref().and_then(|header| header.with(token)));
+    pub fn pass(
+        &self,
+        headers: &HeaderMap,
+        state: &mut State,
+        claims: &Object<'_>,
+        token: &str,
+        refresh: Option<&str>,
+    ) {
+        let up = self.token_up.as_ref().filter(|header| !header.goes_on(token, headers, state));
+        state.set_headers.extend(up.and_then(|header| header.with(token)));
         state.response_headers.extend(self.token_down.as_ref().and_then(|header| header.with(token)));
         if let Some(refresh) = refresh {
             state.set_headers.extend(self.refresh_up.as_ref().and_then(|header| header.with(refresh)));

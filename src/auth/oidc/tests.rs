@@ -38,8 +38,13 @@ async fn a_known_key_verifies_at_once() {
         assert!(matches!(plugin.access(&request, &mut state), Flow::Next));
         assert_eq!(state.verification.unwrap().cached, cached);
         assert_eq!(caller(&state), "-/alice-sub");
-        assert_eq!(set(&state, "authorization").len(), 1);
+        assert!(set(&state, "authorization").is_empty(), "the service gets the client's own line");
     }
+    // Another spelling of the scheme is not what the service is promised.
+    let sent = get().header("authorization", &format!("bEARER {}", idp.token(json!({ "n": 1 }))));
+    let mut state = State::default();
+    assert!(matches!(plugin.access(&sent.request(&directory), &mut state), Flow::Next));
+    assert_eq!(set(&state, "authorization").len(), 1);
     assert_eq!((idp.hits("/.well-known/openid-configuration"), idp.hits("/jwks")), (1, 1));
 }
 
