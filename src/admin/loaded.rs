@@ -60,6 +60,32 @@ fn each(dataset: &Dataset, kind: Kind, with: &mut dyn FnMut(Uuid, &dyn Fn() -> O
     }
 }
 
+/// As [`each`], without a consumer's credentials of which `parent` says that they are another's: a document of each of a million
+/// would be written only to look at its owner.
+fn each_of(
+    dataset: &Dataset,
+    kind: Kind,
+    parent: Option<&Parent>,
+    with: &mut dyn FnMut(Uuid, &dyn Fn() -> Option<Body>),
+) {
+    let Some(consumer) = parent.filter(|parent| parent.field == "consumer").map(|parent| parent.id) else {
+        return each(dataset, kind, with);
+    };
+    macro_rules! owned {
+        ($entities:expr) => {
+            for entity in $entities.iter().filter(|entity| entity.consumer.id == consumer) {
+                with(entity.id, &|| body(&**entity));
+            }
+        };
+    }
+    match kind {
+        Kind::JwtSecret => owned!(dataset.jwt_secrets),
+        Kind::KeyAuthCredential => owned!(dataset.keyauth_credentials),
+        Kind::Oauth2Credential => owned!(dataset.oauth2_credentials),
+        _ => each(dataset, kind, with),
+    }
+}
+
 /// The document of an id, found by the index where there is one.
 fn by_id(dataset: &Dataset, kind: Kind, id: Uuid) -> Option<Body> {
     match kind {
@@ -163,7 +189,7 @@ impl Entities for Loaded {
         let plain = listing.parent.is_none() && listing.tags.is_none();
         // The smallest ids beyond the offset, one more than the page holds.
         let mut ids = std::collections::BinaryHeap::with_capacity(listing.size + 2);
-        each(&snapshot.dataset, kind, &mut |id, document| {
+        each_of(&snapshot.dataset, kind, listing.parent.as_ref(), &mut |id, document| {
             if listing.after.is_some_and(|after| id <= after)
                 || ids.len() > listing.size && ids.peek().is_some_and(|last| id > *last)
             {
