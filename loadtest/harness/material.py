@@ -55,11 +55,11 @@ class Material:
     def key_file(self, algorithm):
         return self.folder / f"{algorithm}.key"
 
-    def mint(self, algorithm, number, lifetime=LIFETIME, **claims):
+    def mint(self, algorithm, number, lifetime=LIFETIME, headers=None, **claims):
         now = int(time.time())
         claims = {"iss": issuer(algorithm), "sub": f"user-{number:06d}", "aud": "api", "iat": now,
                   "exp": now + lifetime, "jti": secrets.token_hex(16), **claims}
-        return jwt.encode(claims, self.private[algorithm], algorithm=algorithm)
+        return jwt.encode(claims, self.private[algorithm], algorithm=algorithm, headers=headers)
 
     def tampered(self, algorithm, number):
         """A token with one bit of its signature flipped."""

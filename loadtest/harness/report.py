@@ -83,13 +83,13 @@ def sizes_table(sizes):
     return lines
 
 
-def write(folder, machine, scenarios, rows, sizes):
+def write(folder, machine, scenarios, rows, added, sizes):
     folder.mkdir(parents=True, exist_ok=True)
     # The plots beside the report, out of the way of the load tests themselves.
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
     (plots / "results.json").write_text(
-        json.dumps({"machine": machine, "scenarios": scenarios, "comparison": rows, "sizes": sizes}, indent=1) + "\n"
+        json.dumps({"machine": machine, "scenarios": scenarios, "comparison": rows, "added": added, "sizes": sizes}, indent=1) + "\n"
     )
     text = ["# Load test", ""]
     text += [f"- {name}: {value}" for name, value in machine.items()]
@@ -111,6 +111,13 @@ def write(folder, machine, scenarios, rows, sizes):
             series = {proxy: {row["job"]: value(row) for row in rows if row["proxy"] == proxy} for proxy in PROXIES}
             (plots / f"{name}.svg").write_text(bars(title, unit, groups, series))
             text += [f"![{title}](plots/{name}.svg)", ""]
+    if added:
+        text += [
+            "", "## What authentication adds to a request", "",
+            "µs of CPU a request, slices in turns with the gateway's own open route (`loadtest/harness/added.py`).", "",
+            "| route and tokens | least | median | added, 95 % |", "| --- | --- | --- | --- |",
+            *(f"| {name} | {least:.1f} | {median:.1f} | {more:+.2f} ± {error:.2f} |" for name, least, median, more, error in added), "",
+        ]
     if sizes:
         text += ["", "## Large configurations", "", "1,000 routes with a jwt plugin each, JSON, under 200 requests/s.", "", *sizes_table(sizes), ""]
         groups = [f"{size['consumers']:,}" for size in sizes]
