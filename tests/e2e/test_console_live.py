@@ -2,9 +2,11 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import jwt
@@ -34,14 +36,17 @@ consumers:
 """
 
 LOAD = """
-local tokens = {{{tokens}}}
-local at = 0
-request = function()
-  at = at % #tokens + 1
-  local headers = {{}}
-  if tokens[at] ~= "" then headers["Authorization"] = "Bearer " .. tokens[at] end
-  return wrk.format("GET", "/orders/" .. at, headers)
-end
+import http from 'k6/http';
+import exec from 'k6/execution';
+const tokens = {tokens};
+export const options = {{
+  scenarios: {{ load: {{ executor: 'constant-arrival-rate', rate: 300, duration: '10s', preAllocatedVUs: 20, maxVUs: 100 }} }},
+}};
+export default function () {{
+  const at = exec.scenario.iterationInTest;
+  const token = tokens[at % tokens.length];
+  http.get('{url}' + at, {{ headers: token ? {{ Authorization: 'Bearer ' + token }} : {{}} }});
+}}
 """
 
 
@@ -74,18 +79,19 @@ def test_live_panels_agree_with_metrics_under_load(console, service, keys, tmp_p
     head, _, signature = token(jti="changed").rpartition(".")
     changed = f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     tokens = [token(jti=str(number)) for number in range(6)] + [token(exp=now - 60), changed, token(iss="nobody"), ""]
-    script = tmp_path / "load.lua"
-    script.write_text(LOAD.format(tokens=", ".join(json.dumps(one) for one in tokens)))
+    script = tmp_path / "load.js"
+    script.write_text(LOAD.format(tokens=json.dumps(tokens), url=tab.gate.url("/orders/")))
     page = tab.open("live")
-    load = subprocess.Popen(["wrk", "-t", "1", "-c", "8", "-d", "10s", "-s", str(script), tab.gate.url("/")], stdout=subprocess.PIPE, text=True)
+    k6 = pathlib.Path(sys.executable).with_name("k6")
+    load = subprocess.Popen([k6, "run", "--quiet", "--no-usage-report", "--no-color", script], stdout=subprocess.PIPE, text=True)
     bars = page.locator("[data-reason]")
     expect(bars).to_have_count(4, timeout=15_000)
     during = int(page.locator("[data-figure=refused]").text_content().replace(",", ""))
     assert during > 0
     tab.shot("live-under-load")
-    load.wait()
-    # The page asks every three seconds: what it shows a little later is what was counted in all. The load generator breaks its
-    # last requests off, which is no refusal of a token.
+    assert load.wait() == 0
+    # The page asks every three seconds: what it shows a little later is what was counted in all. A request that the load
+    # generator breaks off is no refusal of a token.
     deadline = time.time() + 15
     while True:
         reasons, cache = counted(tab.gate)
@@ -108,7 +114,8 @@ def test_live_panels_agree_with_metrics_under_load(console, service, keys, tmp_p
     expect(rows.nth(1).get_by_text("expired")).to_be_visible()
     assert tab.serious() == []
     tab.shot("live")
-    print(f"\n{sum(reasons.values())} refusals counted alike: {reasons}; cache {cache}; {load.stdout.read().splitlines()[-2]}")
+    sent = next((line.strip() for line in load.stdout if "http_reqs" in line), "")
+    print(f"\n{sum(reasons.values())} refusals counted alike: {reasons}; cache {cache}; {sent}")
 
 
 def test_configuration_shows_reloads_diagnostics_and_the_difference(console, service, keys):
