@@ -165,6 +165,34 @@ fn bodies_arrive_intact() {
     assert_eq!((seen.body.as_str(), seen.header("expect").len()), ("hi", 0));
 }
 
+/// `preserve_header_case`: names have no case, and keep what they have only when asked to.
+#[test]
+fn the_case_of_names_is_kept_only_when_asked_for() {
+    let echo = Echo::start();
+    for preserve_header_case in [false, true] {
+        let options = Options { preserve_header_case, ..Options::default() };
+        let routed = dataset(&[json!({"port": echo.port})], &[json!({"paths": ["/default"], "service": 0})]);
+        let gateway = Gateway::with(routed, Setup { options, ..Setup::default() });
+        let answer = http::get(gateway.endpoint(), "/default", &[("X-SOAP-Action", "x"), ("x-lower", "y")]);
+        let unmatched = http::get(gateway.endpoint(), "/", &[]);
+        let seen = echo.take().unwrap();
+        let there = |headers: &[(String, String)], name: &str| headers.iter().any(|(there, _)| there == name);
+        for (headers, name) in [
+            (&seen.headers, "X-SOAP-Action"),
+            (&seen.headers, "X-Forwarded-For"),
+            (&seen.headers, "X-Kong-Request-Id"),
+            (&answer.headers, "X-Kong-Proxy-Latency"),
+            (&answer.headers, "Via"),
+            (&unmatched.headers, "X-Kong-Request-Id"),
+        ] {
+            let expected = if preserve_header_case { name.to_owned() } else { name.to_ascii_lowercase() };
+            assert!(there(headers, &expected), "{expected}: {headers:?}");
+        }
+        assert!(there(&seen.headers, "x-lower"));
+        assert_eq!((answer.status, unmatched.status), (200, 404));
+    }
+}
+
 /// Case R48.
 #[test]
 fn our_headers_can_be_turned_off() {
