@@ -130,8 +130,8 @@ def storm(bench):
                 for kind in p99:
                     wrk = None
                     if kind == "beside":
-                        # A connection's turn is its rest and about a millisecond for the answer.
-                        rest = 1000 * STORM_CONNECTIONS / bench.storm - 1
+                        # A connection's turn is its rest and about three milliseconds until the answer is there and wrk takes it.
+                        rest = 1000 * STORM_CONNECTIONS / bench.storm - 3
                         # The storm must not take the CPU from the client whose waiting is measured: that would not be the gateway's doing.
                         command = ["chrt", "--idle", "0", "wrk", "-t1", f"-c{STORM_CONNECTIONS}", f"-d{turn + 2}s", "--timeout", "10s", "-s",
                                    str(tools.HERE / "wrk/storm.lua"), gateway.url(), "--", made_up(provider), f"{rest:.0f}"]
