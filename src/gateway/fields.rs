@@ -94,7 +94,8 @@ pub(super) fn of_request(
     }
     let empty = http::Request::new(()).into_parts().0;
     let mut parts = http::request::Parts::from(mem::replace(request, RequestHeader::from(empty)));
-    parts.headers.reserve(OURS);
+    // Without room to grow the map says so when a field is set; `reserve` would panic.
+    let _ = parts.headers.try_reserve(OURS);
     let changed = change(&mut parts.headers);
     *request = RequestHeader::from(parts);
     changed
@@ -113,7 +114,8 @@ pub(super) fn of_response(
     let phrase = phrase.map(str::to_owned);
     let empty = http::Response::new(()).into_parts().0;
     let mut parts = http::response::Parts::from(mem::replace(response, ResponseHeader::from(empty)));
-    parts.headers.reserve(OURS);
+    // Without room to grow the map says so when a field is set; `reserve` would panic.
+    let _ = parts.headers.try_reserve(OURS);
     let changed = change(&mut parts.headers);
     *response = ResponseHeader::from(parts);
     if phrase.is_some() {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::config::Config;
@@ -44,7 +44,14 @@ impl TokenHeader {
             Some(scheme) => line.as_bytes().strip_prefix(scheme.as_bytes()).and_then(|rest| rest.strip_prefix(b" ")),
             None => Some(line.as_bytes()),
         };
+        // What `Connection` names ends at the gateway, whatever it is.
+        let named = headers.get_all(CONNECTION).iter().any(|line| {
+            line.as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|name| name.trim_ascii().eq_ignore_ascii_case(self.name.as_str().as_bytes()))
+        });
         there == Some(token.as_bytes())
+            && !named
             && !state.remove_headers.contains(&self.name)
             && !state.set_headers.iter().any(|(name, _)| *name == self.name)
     }

@@ -45,6 +45,13 @@ async fn a_known_key_verifies_at_once() {
     let mut state = State::default();
     assert!(matches!(plugin.access(&sent.request(&directory), &mut state), Flow::Next));
     assert_eq!(set(&state, "authorization").len(), 1);
+    // A client cannot name it away: what `Connection` names does not go on by itself.
+    for (connection, sets) in [("keep-alive", 0), ("close, Authorization", 1)] {
+        let sent = get().bearer(&idp.token(json!({ "n": 1 }))).header("connection", connection);
+        let mut state = State::default();
+        assert!(matches!(plugin.access(&sent.request(&directory), &mut state), Flow::Next));
+        assert_eq!(set(&state, "authorization").len(), sets, "{connection}");
+    }
     assert_eq!((idp.hits("/.well-known/openid-configuration"), idp.hits("/jwks")), (1, 1));
 }
 
