@@ -22,6 +22,7 @@ pub mod sources;
 pub mod state;
 #[cfg(test)]
 pub mod testing;
+mod token_text;
 pub mod trace;
 pub mod uses;
 pub mod verified;

@@ -59,6 +59,19 @@ impl<T, K: KeyOf<T>> SharedTable<T, K> {
         (hash >> 24) as usize & (SHARDS - 1)
     }
 
+    /// Makes room for about so many more entries: a table that grows looks every entry up again, and each is somewhere else in memory.
+    pub fn reserve(&mut self, more: usize) {
+        let each = more.div_ceil(SHARDS);
+        // Small tables grow in the cache.
+        if each < 16 {
+            return;
+        }
+        let hasher = self.hasher.clone();
+        for shard in Arc::make_mut(&mut self.shards) {
+            Arc::make_mut(shard).reserve(each, |there| hasher.hash_one(K::key(there)));
+        }
+    }
+
     pub fn get<Q>(&self, key: &Q) -> Option<&Arc<T>>
     where
         K::Key: Borrow<Q>,
@@ -121,7 +134,9 @@ impl<T, K: KeyOf<T>> SharedTable<T, K> {
 
 impl<T, K: KeyOf<T>> FromIterator<Arc<T>> for SharedTable<T, K> {
     fn from_iter<I: IntoIterator<Item = Arc<T>>>(entries: I) -> Self {
+        let entries = entries.into_iter();
         let mut table = Self::default();
+        table.reserve(entries.size_hint().0);
         for entry in entries {
             table.insert(entry);
         }
@@ -139,6 +154,17 @@ mod tests {
         fn key(entry: &(String, u32)) -> &str {
             &entry.0
         }
+    }
+
+    #[test]
+    fn room_changes_nothing_else() {
+        let mut one: SharedTable<(String, u32), First> = (0..10_000).map(|n| Arc::new((format!("k{n}"), n))).collect();
+        let two = one.clone();
+        one.reserve(200_000);
+        assert_eq!((one.len(), two.len()), (10_000, 10_000));
+        assert!((0..10_000).all(|n| one.get(format!("k{n}").as_str()).is_some_and(|there| there.1 == n)));
+        one.insert(Arc::new(("new".into(), 1)));
+        assert!(two.get("new").is_none());
     }
 
     #[test]

@@ -98,6 +98,16 @@ impl Directory {
     /// Prepares all of a dataset, warning of credentials that cannot be used.
     pub fn new(dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut directory = Self { consumers: dataset.consumers.clone(), ..Self::default() };
+        let (names, ids) = dataset.consumers.iter().fold((0, 0), |(names, ids), consumer| {
+            (names + usize::from(consumer.username.is_some()), ids + usize::from(consumer.custom_id.is_some()))
+        });
+        directory.by_username.reserve(names);
+        directory.by_custom_id.reserve(ids);
+        directory.jwt.reserve(dataset.jwt_secrets.len());
+        directory.key_auth.reserve(dataset.keyauth_credentials.len());
+        directory.oauth2.reserve(dataset.oauth2_credentials.len());
+        directory.oauth2_by_id.reserve(dataset.oauth2_credentials.len());
+        directory.oauth2_tokens.reserve(dataset.oauth2_tokens.len());
         for consumer in dataset.consumers.iter() {
             directory.index_consumer(consumer.clone());
         }

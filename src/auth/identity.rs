@@ -31,7 +31,7 @@ fn fold(byte: u8) -> u8 {
 
 /// The headers a service learns the caller from. A name or identifier with control characters cannot be a header's
 /// value and is left out.
-pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> + use<> {
     let principal = authenticated.principal();
     let consumer = principal.consumer();
     let (credential, anonymous) = match principal {
@@ -50,7 +50,7 @@ pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (HeaderNam
         (&X_ANONYMOUS_CONSUMER, anonymous),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((name.clone(), value?)))
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// UTF-8 goes out as it is, as in Kong.

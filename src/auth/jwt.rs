@@ -23,7 +23,7 @@ use super::directory::JwtCredential;
 use super::reason::Body;
 use super::state::Verification;
 use super::trace::{Check, Hint, HintCode, NoTrace, Step, Time, Trace, consumer_name, shown, span};
-use super::verified::Verified;
+use super::verified::{Seen, Verified, Verifier};
 use super::{Flow, Plugin, Reason, Rejection, Request, State, hints};
 use crate::diagnostic::Diagnostic;
 use crate::jose::{Fault, Jws, KeyFault, Value, base64url};
@@ -163,21 +163,26 @@ impl Jwt {
             let places = self.sources.places(request);
             Step::passed(Check::Sources, format!("one token of {} bytes: {places}", token.len()))
         });
+        let within = token.len() <= self.lent.token_limit;
+        let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
         // The lossy way looks at every byte by itself.
-        state.token =
-            Some(std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into));
-        if token.len() > self.lent.token_limit {
+        let text = || std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into);
+        state.token = Some(seen.text().unwrap_or_else(text));
+        if !within {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
             return Err(self.reject(Reason::TokenTooLarge, "Bad token; too large"));
         }
 
         let mut scratch = Vec::new();
-        let jws = Jws::parse(&token, &mut scratch).map_err(|fault| self.malformed(fault, &token, request, trace))?;
+        let jws = match seen.jws(&token) {
+            Some(jws) => jws,
+            None => Jws::parse(&token, &mut scratch).map_err(|fault| self.malformed(fault, &token, request, trace))?,
+        };
         trace.record(|| {
             Step::passed(Check::Structure, "three segments of base64url, header and payload are JSON objects")
         });
         trace.record(|| Step::passed(Check::Header, near::header(&jws)));
-        self.check(request, state, &token, &jws, trace).inspect_err(|_| {
+        self.check(request, state, &token, (&jws, &seen), trace).inspect_err(|_| {
             state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
             state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
         })
@@ -189,7 +194,7 @@ impl Jwt {
         request: &Request<'_>,
         state: &mut State,
         token: &[u8],
-        jws: &Jws<'_>,
+        (jws, seen): (&Jws<'_>, &Seen),
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let key = self.key_of(request, jws, trace)?;
@@ -217,7 +222,7 @@ impl Jwt {
             return Err(self.reject(Reason::AlgKeyMismatch, "Invalid algorithm"));
         }
         trace.record(|| Step::passed(Check::Algorithm, format!("{}, as the credential says", jws.algorithm)));
-        self.verify(credential, token, jws, request, state, trace)?;
+        self.verify(credential, token, (jws, seen), request, state, trace)?;
         self.check_times(jws, request.now, trace)?;
 
         let Some(consumer) = request.directory.consumer(credential.entity.consumer.id) else {
@@ -278,14 +283,14 @@ impl Jwt {
         &self,
         credential: &JwtCredential,
         token: &[u8],
-        jws: &Jws<'_>,
+        (jws, seen): (&Jws<'_>, &Seen),
         request: &Request<'_>,
         state: &mut State,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let started = Instant::now();
         let outcome = match &credential.key {
-            Ok(CredentialKey::Public(key)) => self.lent.verified.verify(key, token, jws.signing_input, jws.signature),
+            Ok(CredentialKey::Public(key)) => self.lent.verified.verify(Verifier::Key(key), seen, token, jws),
             Ok(CredentialKey::Secret) => {
                 let stored = credential.entity.secret.as_bytes();
                 let decoded = if self.secret_is_base64 { base64url::decode_lenient(stored) } else { None };
@@ -302,8 +307,7 @@ impl Jwt {
                         return Err(self.reject(Reason::KeyInvalid, "Invalid key/secret"));
                     }
                 };
-                let key = (jws.algorithm, secret);
-                self.lent.verified.verify_secret(key, token, jws.signing_input, jws.signature)
+                self.lent.verified.verify(Verifier::Secret(jws.algorithm, secret), seen, token, jws)
             }
             Err(fault) => {
                 trace.record(|| {

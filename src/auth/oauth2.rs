@@ -8,6 +8,7 @@ mod access;
 mod authorize;
 mod client;
 mod config;
+mod digests;
 mod metrics;
 mod reply;
 mod scope;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use uuid::Uuid;
 
+use self::digests::Digests;
 pub use self::{
     client::Clients,
     config::{Config, Pkce},
@@ -39,11 +41,12 @@ pub struct Shared {
     pub tokens: Arc<dyn TokenStore>,
     pub clients: Arc<Clients>,
     pub metrics: Arc<Metrics>,
+    pub digests: Arc<Digests>,
 }
 
 impl Shared {
     pub fn new(tokens: Arc<dyn TokenStore>) -> Self {
-        Self { tokens, clients: Arc::default(), metrics: Arc::default() }
+        Self { tokens, clients: Arc::default(), metrics: Arc::default(), digests: Arc::default() }
     }
 
     /// For the registry of a process.

@@ -70,7 +70,7 @@ pub struct State {
     pub fallback: Option<Reason>,
     pub verification: Option<Verification>,
     /// Keyed fingerprint input: the credential as it was presented; never logged itself.
-    pub token: Option<Box<str>>,
+    pub token: Option<Arc<str>>,
     /// Issuer and key id of a refused token, and of one that no credential stands for, for the log.
     pub issuer: Option<Arc<str>>,
     pub key_id: Option<Box<str>>,

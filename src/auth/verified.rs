@@ -1,31 +1,56 @@
-//! The cache of verified signatures: what makes a second request with the same token cost a third of a microsecond.
+//! What is remembered of tokens whose signature was verified, so that one that comes again costs neither its signature's verification
+//! nor, if it comes often, its reading.
 //!
-//! An entry says one thing, which never ceases to be true: this key verified this very token. It is found by a tag of 128 bits over
-//! the key's identity (algorithm and bytes, or the secret) and the whole token, under a key that this process drew at random and
-//! never shows: two tokens or two keys are confused with a probability of less than 2^-110 for each try, whoever chooses them, and
-//! no try tells anything about the next. A key that was rotated or withdrawn is not looked up any more, and its entries age out.
-//! Claims are not kept: they are parsed and checked on every request. The cache belongs to the process and outlives snapshots.
+//! An entry says things that never cease to be true: this key verified this very token, and the token says this. Whether what it says
+//! is good enough (times, audience, credential, consumer) is asked anew by every request. A key that was rotated or withdrawn is not
+//! asked for any more, and its entries age out. The memory belongs to the process and outlives snapshots.
+//!
+//! Two tables. *Signatures* has a tag of 128 bits over the key's identity (algorithm and bytes, or the secret) and the whole token,
+//! under a key that this process drew at random and never shows: two tokens or two keys are confused with a probability of less than
+//! 2^-110 for each try, whoever chooses them, and no try tells anything about the next. *Read* has tokens that came at least twice,
+//! whole and parsed, with the key that verified them; they are compared byte by byte. They are found by a seeded hash of all their
+//! bytes, so that how long a comparison takes tells nothing about a token that one does not have already.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use quick_cache::sync::Cache;
+use foldhash::quality::RandomState;
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use crate::jose::{Algorithm, VerificationKey, hmac};
+use super::token_text::TokenText;
+use crate::jose::{Algorithm, Identity, Jws, Object, VerificationKey, hmac};
 
-/// Memory of one entry: tag, hash table slot, list links, and the share of ghosts and of slack in the tables.
-const ENTRY_BYTES: usize = 112;
+/// Memory of one signature: tag, hash table slot, list links, and the share of ghosts and of slack in the tables.
+const SIGNATURE_BYTES: usize = 112;
+
+/// Memory of a token that was read, besides the token and what it says.
+const READ_BYTES: usize = 480;
+
+/// What share of the memory tokens that were read may have; the rest is for signatures, which are smaller by ten times.
+const READ_SHARE: (usize, usize) = (2, 3);
 
 type Tag = [u8; 16];
 
-/// Signatures that were verified. Bounded; safe to share.
+/// Tokens that were verified. Bounded; safe to share.
 #[derive(Debug)]
 pub struct Verified {
-    known: Option<Known>,
+    memory: Option<Memory>,
 }
 
 #[derive(Debug)]
-struct Known {
-    tokens: Cache<Tag, ()>,
+struct Memory {
+    signatures: Cache<Tag, ()>,
     tagger: LessSafeKey,
+    read: Cache<TokenText, Arc<Known>, Bytes, RandomState>,
+}
+
+/// What a signature is verified with.
+#[derive(Clone, Copy)]
+pub enum Verifier<'a> {
+    Key(&'a VerificationKey),
+    Secret(Algorithm, &'a [u8]),
 }
 
 /// What became of a verification.
@@ -36,19 +61,120 @@ pub struct Outcome {
     pub cached: bool,
 }
 
-impl Known {
+/// A token as it was presented, with what is remembered of it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Option<Arc<Known>>);
+
+/// A token that was read and verified.
+struct Known {
+    text: Arc<str>,
+    /// Where the second dot is.
+    payload_end: usize,
+    header: Object<'static>,
+    claims: Object<'static>,
+    algorithm: Algorithm,
+    signature: Box<[u8]>,
+    verifier: KnownVerifier,
+    /// In memory, about.
+    bytes: u64,
+}
+
+#[derive(PartialEq, Eq)]
+enum KnownVerifier {
+    Key(Identity),
+    Secret(Algorithm, Box<[u8]>),
+}
+
+#[derive(Clone, Debug)]
+struct Bytes;
+
+impl std::fmt::Debug for Known {
+    /// Without the token and its key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Known").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl Weighter<TokenText, Arc<Known>> for Bytes {
+    fn weight(&self, _: &TokenText, known: &Arc<Known>) -> u64 {
+        known.bytes
+    }
+}
+
+impl KnownVerifier {
+    /// Neither side is anything that a request brings: there is nothing to find out by the time a comparison takes.
+    fn is(&self, verifier: Verifier<'_>) -> bool {
+        match (self, verifier) {
+            (Self::Key(known), Verifier::Key(key)) => known == key.identity(),
+            (Self::Secret(known_algorithm, known), Verifier::Secret(algorithm, secret)) => {
+                *known_algorithm == algorithm && **known == *secret
+            }
+            _ => false,
+        }
+    }
+
+    fn of(verifier: Verifier<'_>) -> Self {
+        match verifier {
+            Verifier::Key(key) => Self::Key(*key.identity()),
+            Verifier::Secret(algorithm, secret) => Self::Secret(algorithm, secret.into()),
+        }
+    }
+}
+
+impl Verifier<'_> {
+    fn verify(&self, signing_input: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Key(key) => key.verify(signing_input, signature),
+            Self::Secret(algorithm, secret) => hmac::verify(*algorithm, secret, signing_input, signature),
+        }
+    }
+}
+
+impl Seen {
+    /// The token as a JWS, if it was read before.
+    pub fn jws<'a>(&'a self, token: &'a [u8]) -> Option<Jws<'a>> {
+        let known = self.0.as_deref()?;
+        let (header, claims): (&'a Object<'a>, &'a Object<'a>) = (&known.header, &known.claims);
+        Some(Jws {
+            header: Cow::Borrowed(header),
+            claims: Cow::Borrowed(claims),
+            algorithm: known.algorithm,
+            signing_input: token.get(..known.payload_end)?,
+            signature: &known.signature,
+        })
+    }
+
+    /// The token's text, if it was read before.
+    pub fn text(&self) -> Option<Arc<str>> {
+        Some(self.0.as_ref()?.text.clone())
+    }
+}
+
+impl Memory {
     /// `None` where the system gives no random numbers: then nothing is remembered.
-    fn new(entries: usize) -> Option<Self> {
+    fn new(bytes: usize) -> Option<Self> {
         let mut secret = [0; 16];
         aws_lc_rs::rand::fill(&mut secret).ok()?;
         let tagger = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret).ok()?);
-        Some(Self { tokens: Cache::new(entries), tagger })
+        let read = bytes / READ_SHARE.1 * READ_SHARE.0;
+        let signatures = ((bytes - read) / SIGNATURE_BYTES).max(1);
+        let lifecycle = DefaultLifecycle::default();
+        // A small token with its claims is three times what an entry itself takes.
+        let read = Cache::with(read / (3 * READ_BYTES), read as u64, Bytes, RandomState::default(), lifecycle);
+        Some(Self { signatures: Cache::new(signatures), tagger, read })
     }
 
     /// GCM's tag over nothing but authenticated data. A nonce must not be repeated where tags are seen; these leave the process as
     /// little as the key does, and with one nonce equal text has equal tags. On processors without SHA instructions this takes a
     /// tenth of a SHA-256's time.
-    fn tag(&self, identity: &[&[u8]], token: &[u8]) -> Option<Tag> {
+    fn tag(&self, verifier: Verifier<'_>, token: &[u8]) -> Option<Tag> {
+        match verifier {
+            Verifier::Key(key) => self.tag_of(&[key.identity()], token),
+            Verifier::Secret(algorithm, secret) => self.tag_of(&[algorithm.name().as_bytes(), secret], token),
+        }
+    }
+
+    fn tag_of(&self, identity: &[&[u8]], token: &[u8]) -> Option<Tag> {
         let length: usize = identity.iter().map(|part| part.len() + 8).sum();
         let mut text = Vec::with_capacity(8 + length + token.len());
         text.extend_from_slice(&(identity.len() as u64).to_be_bytes());
@@ -61,49 +187,62 @@ impl Known {
         let tag = self.tagger.seal_in_place_separate_tag(nonce, Aad::from(&text), &mut []).ok()?;
         tag.as_ref().try_into().ok()
     }
+
+    /// Keeps a token with what it says.
+    fn keep(&self, verifier: Verifier<'_>, token: &[u8], jws: &Jws<'_>) {
+        // Three segments of base64url.
+        let Ok(text) = std::str::from_utf8(token) else { return };
+        let text: Arc<str> = text.into();
+        let bytes = READ_BYTES + text.len() + jws.signature.len() + jws.header.heap_bytes() + jws.claims.heap_bytes();
+        let known = Known {
+            bytes: bytes as u64,
+            text: text.clone(),
+            payload_end: jws.signing_input.len(),
+            header: jws.header.clone().into_owned().into_owned(),
+            claims: jws.claims.clone().into_owned().into_owned(),
+            algorithm: jws.algorithm,
+            signature: jws.signature.into(),
+            verifier: KnownVerifier::of(verifier),
+        };
+        self.read.insert(TokenText(text), Arc::new(known));
+    }
 }
 
 impl Verified {
-    /// A cache of about this many bytes; 0 turns it off.
+    /// A memory of about this many bytes; 0 turns it off.
     pub fn new(bytes: usize) -> Self {
-        let entries = bytes / ENTRY_BYTES;
-        Self { known: if entries > 0 { Known::new(entries) } else { None } }
+        Self { memory: if bytes > 0 { Memory::new(bytes) } else { None } }
     }
 
-    /// Whether the signature at the end of `token` is the key's. Only valid ones are remembered: failures are not worth
-    /// the memory an attacker could make of them.
-    pub fn verify(&self, key: &VerificationKey, token: &[u8], signing_input: &[u8], signature: &[u8]) -> Outcome {
-        self.remember(&[&key.identity()[..]], token, || key.verify(signing_input, signature))
+    /// What is remembered of a token.
+    pub fn seen(&self, token: &[u8]) -> Seen {
+        Seen(self.memory.as_ref().and_then(|memory| memory.read.get(token)))
     }
 
-    /// As [`Self::verify`], for a shared secret.
-    pub fn verify_secret(
-        &self,
-        (algorithm, secret): (Algorithm, &[u8]),
-        token: &[u8],
-        signing_input: &[u8],
-        signature: &[u8],
-    ) -> Outcome {
-        let identity = [algorithm.name().as_bytes(), secret];
-        self.remember(&identity, token, || hmac::verify(algorithm, secret, signing_input, signature))
-    }
-
-    fn remember(&self, identity: &[&[u8]], token: &[u8], verify: impl FnOnce() -> bool) -> Outcome {
-        let known = self.known.as_ref().and_then(|known| Some((known, known.tag(identity, token)?)));
-        let Some((known, tag)) = known else { return Outcome { valid: verify(), cached: false } };
-        if known.tokens.get(&tag).is_some() {
+    /// Whether the signature at the end of `token`, which is `jws`, is the verifier's. Only valid ones are remembered: failures are
+    /// not worth the memory an attacker could make of them. Nor is what came once: it is read again when it comes again.
+    pub fn verify(&self, verifier: Verifier<'_>, seen: &Seen, token: &[u8], jws: &Jws<'_>) -> Outcome {
+        if seen.0.as_ref().is_some_and(|known| known.verifier.is(verifier)) {
             return Outcome { valid: true, cached: true };
         }
-        let valid = verify();
+        let remembered = self.memory.as_ref().and_then(|memory| Some((memory, memory.tag(verifier, token)?)));
+        let Some((memory, tag)) = remembered else {
+            return Outcome { valid: verifier.verify(jws.signing_input, jws.signature), cached: false };
+        };
+        if memory.signatures.get(&tag).is_some() {
+            memory.keep(verifier, token, jws);
+            return Outcome { valid: true, cached: true };
+        }
+        let valid = verifier.verify(jws.signing_input, jws.signature);
         if valid {
-            known.tokens.insert(tag, ());
+            memory.signatures.insert(tag, ());
         }
         Outcome { valid, cached: false }
     }
 
     /// How many signatures are remembered.
     pub fn len(&self) -> usize {
-        self.known.as_ref().map_or(0, |known| known.tokens.len())
+        self.memory.as_ref().map_or(0, |memory| memory.signatures.len())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -112,99 +251,11 @@ impl Verified {
 }
 
 impl Default for Verified {
-    /// 16 MiB, a hundred thousand tokens and more.
+    /// 48 MiB: the signatures of a hundred thousand tokens and more, and some twenty thousand tokens read.
     fn default() -> Self {
-        Self::new(16 * 1024 * 1024)
+        Self::new(48 * 1024 * 1024)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jose::{Algorithm, Compact, SigningKey};
-
-    fn verify(cache: &Verified, key: &VerificationKey, token: &str) -> Outcome {
-        let mut scratch = Vec::new();
-        let parts = Compact::decode(token.as_bytes(), &mut scratch).unwrap();
-        cache.verify(key, token.as_bytes(), parts.signing_input, parts.signature.unwrap_or_default())
-    }
-
-    #[test]
-    fn a_token_is_known_under_the_key_that_verified_it_and_no_other() {
-        let signer = SigningKey::generate(Algorithm::Es256).unwrap();
-        let other = SigningKey::generate(Algorithm::Es256).unwrap();
-        let [key, other_key] = [&signer, &other]
-            .map(|key| VerificationKey::from_pem(Algorithm::Es256, &key.public_pem().unwrap()).unwrap());
-        let token = signer.sign(&Default::default(), &Default::default()).unwrap();
-        let cache = Verified::new(1 << 20);
-
-        assert_eq!(verify(&cache, &key, &token), Outcome { valid: true, cached: false });
-        assert_eq!(verify(&cache, &key, &token), Outcome { valid: true, cached: true });
-        assert_eq!(verify(&cache, &other_key, &token), Outcome { valid: false, cached: false });
-        assert_eq!(verify(&cache, &other_key, &token), Outcome { valid: false, cached: false });
-        let again = VerificationKey::from_pem(Algorithm::Es256, &signer.public_pem().unwrap()).unwrap();
-        assert!(verify(&cache, &again, &token).cached, "the same key prepared again, as a reload does");
-
-        // Any change makes another token: also one that leaves what is signed as it was.
-        let mut changed = token.clone();
-        let last = changed.pop().unwrap();
-        changed.push(if last == 'A' { 'Q' } else { 'A' });
-        assert!(!verify(&cache, &key, &changed).valid);
-        let another = signer.sign(&Default::default(), &Default::default()).unwrap();
-        assert_eq!(
-            verify(&cache, &key, &another),
-            Outcome { valid: true, cached: false },
-            "another signature over the same claims"
-        );
-    }
-
-    #[test]
-    fn a_secret_is_known_by_its_bytes_and_its_algorithm() {
-        let cache = Verified::new(1 << 20);
-        let verify = |secret: &[u8], algorithm, token: &str| {
-            let mut scratch = Vec::new();
-            let parts = Compact::decode(token.as_bytes(), &mut scratch).unwrap();
-            let signature = parts.signature.unwrap_or_default();
-            cache.verify_secret((algorithm, secret), token.as_bytes(), parts.signing_input, signature)
-        };
-        let signer = SigningKey::from_secret(Algorithm::Hs256, b"a secret of thirty-two bytes ...").unwrap();
-        let token = signer.sign(&Default::default(), &Default::default()).unwrap();
-        let secret = b"a secret of thirty-two bytes ...";
-        assert_eq!(verify(secret, Algorithm::Hs256, &token), Outcome { valid: true, cached: false });
-        assert_eq!(verify(secret, Algorithm::Hs256, &token), Outcome { valid: true, cached: true });
-        for (secret, algorithm) in [
-            (&b"a secret of thirty-two bytes .."[..], Algorithm::Hs256),
-            (secret, Algorithm::Hs384),
-            (b"another secret of 32 bytes .....", Algorithm::Hs256),
-            (b"", Algorithm::Hs256),
-        ] {
-            assert_eq!(verify(secret, algorithm, &token), Outcome { valid: false, cached: false });
-        }
-        // What is moved from the secret to the token makes another text.
-        let known = cache.known.as_ref().unwrap();
-        assert_ne!(known.tag(&[b"ab"], b"c"), known.tag(&[b"a"], b"bc"));
-        assert_ne!(known.tag(&[b"a", b"b"], b""), known.tag(&[b"ab"], b""));
-        let other = Verified::new(1 << 20);
-        assert_ne!(known.tag(&[b"a"], b"b"), other.known.as_ref().unwrap().tag(&[b"a"], b"b"), "a key of its own");
-    }
-
-    #[test]
-    fn failures_are_not_remembered_and_the_size_is_bounded() {
-        let signer = SigningKey::generate(Algorithm::EdDsa).unwrap();
-        let key = VerificationKey::from_pem(Algorithm::EdDsa, &signer.public_pem().unwrap()).unwrap();
-        let cache = Verified::new(64 * ENTRY_BYTES);
-        assert!(!verify(&cache, &key, "e30.e30.AAAA").valid);
-        assert!(cache.is_empty());
-        for n in 0..500 {
-            let claims = serde_json::Map::from_iter([("n".to_owned(), n.into())]);
-            assert!(verify(&cache, &key, &signer.sign(&Default::default(), &claims).unwrap()).valid);
-        }
-        assert!(cache.len() <= 64 + 32, "{}", cache.len());
-        assert!(!cache.is_empty());
-        let off = Verified::new(0);
-        let token = signer.sign(&Default::default(), &Default::default()).unwrap();
-        for _ in 0..2 {
-            assert_eq!(verify(&off, &key, &token), Outcome { valid: true, cached: false });
-        }
-    }
-}
+mod tests;

@@ -189,6 +189,7 @@ impl<'s> Loader<'s> {
     /// Every entity, kind by kind.
     fn entities(&mut self) {
         for kind in Kind::ALL {
+            self.make_room(kind);
             let mut before = 0;
             for (path, body) in self.collections.remove(&kind).unwrap_or_default() {
                 if let Some(Step::Key(name)) = path.steps.first() {
@@ -209,6 +210,23 @@ impl<'s> Loader<'s> {
             for Waiting { value, path, parent } in self.waiting.remove(&kind).unwrap_or_default() {
                 self.entity(kind, value, &At::Path(&path), Some(&parent));
             }
+        }
+    }
+
+    /// Sizes a large kind's table for what is to come: known where it stands inside others, guessed where it is a list not yet read.
+    fn make_room(&mut self, kind: Kind) {
+        /// Of a small consumer or credential; too low a guess doubles a table once more than it need be.
+        const ENTITY_BYTES: usize = 128;
+        let lists = self.collections.get(&kind).into_iter().flatten();
+        let listed: usize = lists.map(|(_, body)| body.text_len() / ENTITY_BYTES).sum();
+        let more = listed + self.waiting.get(&kind).map_or(0, Vec::len);
+        match kind {
+            Kind::Consumer => self.dataset.consumers.reserve(more),
+            Kind::JwtSecret => self.dataset.jwt_secrets.reserve(more),
+            Kind::KeyAuthCredential => self.dataset.keyauth_credentials.reserve(more),
+            Kind::Oauth2Credential => self.dataset.oauth2_credentials.reserve(more),
+            Kind::Oauth2Token => self.dataset.oauth2_tokens.reserve(more),
+            _ => {}
         }
     }
 

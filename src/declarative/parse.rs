@@ -155,6 +155,14 @@ fn without_places(message: &str) -> String {
 }
 
 impl Body<'_> {
+    /// Bytes of text not yet read.
+    pub fn text_len(&self) -> usize {
+        match self {
+            Self::Raw(raw) => raw.get().len(),
+            Self::Value(_) => 0,
+        }
+    }
+
     pub fn into_value(self, text: &str) -> Result<Value, Fault> {
         match self {
             Self::Value(value) => Ok(value),

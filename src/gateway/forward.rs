@@ -249,7 +249,7 @@ fn identify(ctx: &Ctx, request: &mut dyn Fields) -> Result<()> {
     }
     if let Some(authenticated) = ctx.state.authenticated() {
         for (name, value) in identity::headers(authenticated) {
-            request.set(&name, value)?;
+            request.set(name, value)?;
         }
     }
     for (name, value) in &ctx.state.set_headers {

@@ -4,6 +4,8 @@
 //! algorithm. The checks run in the order in which Kong's `jwt_parser` makes them, so that the first fault found is the
 //! one Kong reports.
 
+use std::borrow::Cow;
+
 use super::base64url;
 use super::json::{Object, Value};
 use super::{Algorithm, VerificationKey};
@@ -92,8 +94,9 @@ fn decode_one<'b>(text: &[u8], buffer: &'b mut [u8]) -> Option<(&'b [u8], &'b mu
 /// A JSON Web Signature whose payload is a claims set, not yet verified.
 #[derive(Clone, Debug)]
 pub struct Jws<'a> {
-    pub header: Object<'a>,
-    pub claims: Object<'a>,
+    /// Owned by who has just parsed it, borrowed by who remembers it.
+    pub header: Cow<'a, Object<'a>>,
+    pub claims: Cow<'a, Object<'a>>,
     /// What the header says; a key is bound to its own.
     pub algorithm: Algorithm,
     pub signing_input: &'a [u8],
@@ -123,6 +126,7 @@ impl<'a> Jws<'a> {
             return Err(Fault::Critical);
         }
         let Value::Object(claims) = claims else { return Err(Fault::PayloadNotObject) };
+        let (header, claims) = (Cow::Owned(header), Cow::Owned(claims));
         Ok(Self { header, claims, algorithm, signing_input: compact.signing_input, signature })
     }
 

@@ -85,6 +85,28 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(number) => Value::Number(number),
+            Self::String(text) => Value::String(Cow::Owned(text.into_owned())),
+            Self::Array(items) => Value::Array(items.into_iter().map(Value::into_owned).collect()),
+            Self::Object(object) => Value::Object(object.into_owned()),
+        }
+    }
+
+    /// Bytes on the heap, about, once it is owned.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+            Self::String(text) => text.len(),
+            Self::Array(items) => items.iter().map(|item| size_of::<Self>() + item.heap_bytes()).sum(),
+            Self::Object(object) => object.heap_bytes(),
+        }
+    }
 }
 
 impl<'a> Object<'a> {
@@ -97,6 +119,21 @@ impl<'a> Object<'a> {
             Value::Object(object) => Ok(object),
             _ => Err(NotJson),
         }
+    }
+
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Object<'static> {
+        let owned = |(name, value): (Cow<'a, str>, Value<'a>)| (Cow::Owned(name.into_owned()), value.into_owned());
+        // Collected anew: what was read into has room for more members.
+        Object(self.0.into_iter().map(owned).collect::<Box<[_]>>().into_vec())
+    }
+
+    /// Bytes on the heap, about, once it is owned.
+    pub fn heap_bytes(&self) -> usize {
+        let member = |(name, value): &(Cow<'a, str>, Value<'a>)| {
+            size_of::<(Cow<'a, str>, Value<'a>)>() + name.len() + value.heap_bytes()
+        };
+        self.0.iter().map(member).sum()
     }
 
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
@@ -351,6 +388,15 @@ mod tests {
             assert!(Value::parse(good).is_ok(), "{:?}", String::from_utf8_lossy(good));
         }
         assert_eq!(Object::parse(b"[]"), Err(NotJson));
+    }
+
+    #[test]
+    fn what_is_owned_is_the_same() {
+        let text = r#"{"a":[1,-2,1.5,null,true,"x\n"],"b":{"c":"d","e":{}}}"#;
+        let owned = Object::parse(text.as_bytes()).unwrap().into_owned();
+        assert_eq!(owned, Object::parse(text.as_bytes()).unwrap());
+        assert!(owned.heap_bytes() > text.len(), "{}", owned.heap_bytes());
+        assert_eq!(Object::default().heap_bytes(), 0);
     }
 
     #[test]

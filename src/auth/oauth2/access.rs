@@ -1,5 +1,6 @@
 //! Requests that bring a token.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,8 +16,8 @@ const SCOPE: HeaderName = HeaderName::from_static("x-authenticated-scope");
 const USERID: HeaderName = HeaderName::from_static("x-authenticated-userid");
 
 /// A token and where it was.
-struct Presented {
-    token: String,
+struct Presented<'a> {
+    token: Cow<'a, str>,
     from_header: bool,
 }
 
@@ -46,10 +47,14 @@ impl Oauth2 {
             };
             Step::passed(Check::Sources, format!("one token of {} bytes: {place}", presented.token.len()))
         });
-        state.token = Some(presented.token.as_str().into());
-        let digest = Digest::of(&presented.token);
+        let named = self.shared.digests.of(&presented.token);
+        state.token = Some(named.text.clone());
+        let digest = named.digest;
         let declared = || request.directory.oauth2_tokens.get(&digest).cloned();
         let known = self.shared.tokens.lookup(&digest).or_else(declared);
+        if known.is_some() {
+            self.shared.digests.keep(&named);
+        }
         if known.is_none() && self.shared.tokens.may_know_more(&digest) {
             return Flow::Wait(Box::pin(async move {
                 let found = self.shared.tokens.fetch(&digest).await;
@@ -74,7 +79,7 @@ impl Oauth2 {
         &self,
         request: &Request<'_>,
         state: &mut State,
-        presented: &Presented,
+        presented: &Presented<'_>,
         token: Option<Arc<Token>>,
         started: Instant,
         trace: &mut T,
@@ -93,7 +98,7 @@ impl Oauth2 {
         &self,
         request: &Request<'_>,
         state: &mut State,
-        presented: &Presented,
+        presented: &Presented<'_>,
         token: Option<Arc<Token>>,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
@@ -176,23 +181,24 @@ impl Oauth2 {
         Ok(())
     }
 
-    fn presented_token(&self, request: &Request<'_>) -> Option<Presented> {
+    fn presented_token<'a>(&self, request: &Request<'a>) -> Option<Presented<'a>> {
         if let Some(value) = request.headers.get(&self.header) {
-            let value = value.to_str().ok()?;
-            let mut words = value.split_ascii_whitespace();
-            let token = match (words.next(), words.next(), words.next()) {
-                (Some(scheme), Some(token), None)
-                    if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") =>
+            let token = match value.as_bytes() {
+                // What nearly every client sends needs no taking apart.
+                [b'B' | b'b', b'e', b'a', b'r', b'e', b'r', b' ', token @ ..]
+                    if !token.is_empty() && token.iter().all(u8::is_ascii_graphic) =>
                 {
-                    token
+                    std::str::from_utf8(token).ok()?
                 }
-                _ => value,
+                _ => bare(value.to_str().ok()?),
             };
-            return (!token.is_empty()).then(|| Presented { token: token.to_owned(), from_header: true });
+            return (!token.is_empty()).then_some(Presented { token: token.into(), from_header: true });
         }
         let arguments = Self::arguments(request);
         match arguments.get("access_token")? {
-            Argument::Text(token) if !token.is_empty() => Some(Presented { token: token.clone(), from_header: false }),
+            Argument::Text(token) if !token.is_empty() => {
+                Some(Presented { token: Cow::Owned(token.clone()), from_header: false })
+            }
             _ => None,
         }
     }
@@ -236,7 +242,7 @@ impl Oauth2 {
         hint
     }
 
-    fn hide(&self, request: &Request<'_>, state: &mut State, presented: &Presented) {
+    fn hide(&self, request: &Request<'_>, state: &mut State, presented: &Presented<'_>) {
         if presented.from_header {
             state.remove_headers.push(self.header.clone());
             return;
@@ -252,5 +258,18 @@ impl Oauth2 {
         if let Some(body) = body.and_then(|body| body_without_arguments(request.headers, body, NAMES)) {
             state.body = Some(body);
         }
+    }
+}
+
+/// A header's value without the scheme in front of it.
+fn bare(value: &str) -> &str {
+    let mut words = value.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(scheme), Some(token), None)
+            if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") =>
+        {
+            token
+        }
+        _ => value,
     }
 }

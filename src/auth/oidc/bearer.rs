@@ -9,7 +9,7 @@ use super::claims::is_access_token;
 use super::issuers::{Found, Whose};
 use super::provider::{Asked, Provider};
 use crate::auth::trace::{Check, Trace, shown};
-use crate::auth::verified::Outcome;
+use crate::auth::verified::{Outcome, Seen, Verifier};
 use crate::auth::{Reason, Verification};
 use crate::jose::{Fault, Jws, Value};
 
@@ -21,12 +21,13 @@ impl Oidc {
     pub(super) fn with_jwt<T: Trace>(
         &self,
         at: &mut Attempt<'_, T>,
-        token: &str,
+        (token, seen): (&str, &Seen),
         verify: bool,
         then: impl FnOnce(&mut Attempt<'_, T>, &Jws<'_>) -> Result<(), Halt>,
     ) -> Result<(), Halt> {
         let mut scratch = Vec::new();
-        let jws = match Jws::parse(token.as_bytes(), &mut scratch) {
+        let read = seen.jws(token.as_bytes()).map_or_else(|| Jws::parse(token.as_bytes(), &mut scratch), Ok);
+        let jws = match read {
             Ok(jws) => jws,
             Err(fault) => {
                 let (check, reason) = malformed(fault);
@@ -34,7 +35,7 @@ impl Oidc {
             }
         };
         at.passed(Check::Structure, || format!("a JWS signed with {}", jws.algorithm));
-        let result = self.check(at, token, &jws, verify).and_then(|()| then(at, &jws));
+        let result = self.check(at, (token, seen), &jws, verify).and_then(|()| then(at, &jws));
         if let Err(Halt::Refused(_)) = &result {
             at.state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
             at.state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
@@ -42,7 +43,13 @@ impl Oidc {
         result
     }
 
-    fn check<T: Trace>(&self, at: &mut Attempt<'_, T>, token: &str, jws: &Jws<'_>, verify: bool) -> Result<(), Halt> {
+    fn check<T: Trace>(
+        &self,
+        at: &mut Attempt<'_, T>,
+        token: (&str, &Seen),
+        jws: &Jws<'_>,
+        verify: bool,
+    ) -> Result<(), Halt> {
         self.check_kind(at, jws)?;
         let provider = self.check_issuer(at, jws)?;
         if verify && self.config.verify_signature != Some(false) {
@@ -94,7 +101,7 @@ impl Oidc {
         &self,
         at: &mut Attempt<'_, T>,
         provider: &Arc<Provider>,
-        token: &str,
+        token: (&str, &Seen),
         jws: &Jws<'_>,
     ) -> Result<(), Halt> {
         let started = Instant::now();
@@ -143,7 +150,7 @@ impl Oidc {
         &self,
         at: &mut Attempt<'_, T>,
         provider: &Arc<Provider>,
-        token: &str,
+        token: (&str, &Seen),
         jws: &Jws<'_>,
     ) -> Result<Outcome, Halt> {
         let kid = match jws.header.get("kid") {
@@ -162,7 +169,8 @@ impl Oidc {
                     Some(kid) => format!("`{}`", shown(kid)),
                     None => "the only one for the algorithm".to_owned(),
                 });
-                Ok(self.lent.verified.verify(key, token.as_bytes(), jws.signing_input, jws.signature))
+                let (token, seen) = token;
+                Ok(self.lent.verified.verify(Verifier::Key(key), seen, token.as_bytes(), jws))
             }
             Found::OtherAlgorithm => Err(self.refuse(at, Check::Algorithm, Reason::AlgKeyMismatch, || {
                 format!("the issuer's key of this `kid` is not for {}", jws.algorithm)

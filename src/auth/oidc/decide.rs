@@ -18,6 +18,7 @@ use super::remote::Told;
 use crate::auth::Reason;
 use crate::auth::oauth2::store::{Digest, Token};
 use crate::auth::trace::{Check, Trace};
+use crate::auth::verified::Seen;
 use crate::jose::Object;
 
 impl Oidc {
@@ -32,14 +33,16 @@ impl Oidc {
             let found = sent.token(self.token_places, cookie).map_err(|fault| two_lines(at, fault))?;
             if let Some((token, place)) = found {
                 at.passed(Check::Sources, || format!("a token of {} bytes in {}", token.len(), place.told()));
-                at.state.token = Some(token.as_str().into());
-                if token.len() > self.lent.token_limit {
+                let within = token.len() <= self.lent.token_limit;
+                let seen = if within { self.lent.verified.seen(token.as_bytes()) } else { Seen::default() };
+                at.state.token = Some(seen.text().unwrap_or_else(|| (*token).into()));
+                if !within {
                     let limit = self.lent.token_limit;
                     return Err(
                         self.refuse(at, Check::Size, Reason::TokenTooLarge, || format!("the limit is {limit} bytes"))
                     );
                 }
-                return self.token(at, Accepted { token: &token, refresh: None, place: &place });
+                return self.token(at, Accepted { token: &token, refresh: None, place: &place }, &seen);
             }
         }
         if self.methods.refresh_token
@@ -65,10 +68,10 @@ impl Oidc {
     }
 
     /// A token of the request, by the methods that may take it.
-    fn token<T: Trace>(&self, at: &mut Attempt<'_, T>, accepted: Accepted<'_>) -> Result<(), Halt> {
+    fn token<T: Trace>(&self, at: &mut Attempt<'_, T>, accepted: Accepted<'_>, seen: &Seen) -> Result<(), Halt> {
         let token = accepted.token;
         if self.methods.bearer && (!self.methods.opaque() || looks_like_jws(token)) {
-            return self.with_jwt(at, token, true, |at, jws| {
+            return self.with_jwt(at, (token, seen), true, |at, jws| {
                 if self.config.introspect_jwt_tokens {
                     self.introspected(at, token)?;
                 }

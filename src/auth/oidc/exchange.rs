@@ -44,7 +44,8 @@ impl Oidc {
             return self.admit(at, &Object::default(), accepted);
         }
         let verify = !self.config.ignore_signature.iter().any(|name| name == method);
-        self.with_jwt(at, &tokens.access, verify, |at, jws| self.admit(at, &jws.claims, accepted))
+        let seen = self.lent.verified.seen(tokens.access.as_bytes());
+        self.with_jwt(at, (&tokens.access, &seen), verify, |at, jws| self.admit(at, &jws.claims, accepted))
     }
 
     /// The tokens for credentials: fetched now, kept, or to be fetched.

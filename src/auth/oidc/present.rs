@@ -1,5 +1,6 @@
 //! Where a request carries its credentials, and how they are taken out of it.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use base64::Engine as _;
@@ -98,7 +99,7 @@ impl<'a> Sent<'a> {
 
     /// # Errors
     /// As [`Self::authorization`].
-    pub fn token(&self, places: Places, cookie: Option<&str>) -> Result<Option<(String, Place)>, Ambiguous> {
+    pub fn token(&self, places: Places, cookie: Option<&str>) -> Result<Option<(Cow<'a, str>, Place)>, Ambiguous> {
         if places.header {
             if let Some(token) = self.authorization()?.and_then(|line| credentials(line, b"bearer")) {
                 return Ok(Some((lossy(token), Place::Header(AUTHORIZATION))));
@@ -120,7 +121,7 @@ impl<'a> Sent<'a> {
         {
             return Ok(Some((lossy(token), Place::Cookie)));
         }
-        Ok(self.argument(places, "access_token"))
+        Ok(self.argument(places, "access_token").map(|(token, place)| (token.into(), place)))
     }
 
     /// A refresh token: a header, or an argument, of this name.
@@ -130,7 +131,7 @@ impl<'a> Sent<'a> {
             && let Some(line) = self.request.headers.get(&header)
             && !line.is_empty()
         {
-            return Some((lossy(line.as_bytes().trim_ascii()), Place::Header(header)));
+            return Some((lossy(line.as_bytes().trim_ascii()).into_owned(), Place::Header(header)));
         }
         self.argument(places, name)
     }
@@ -140,7 +141,7 @@ impl<'a> Sent<'a> {
         let header = name.replace('_', "-");
         let header = [format!("x-{header}"), header].into_iter().find_map(|name| self.request.headers.get(name));
         let argument = || self.query().text(name).or_else(|| self.body().text(name)).map(str::to_owned);
-        header.map(|line| lossy(line.as_bytes().trim_ascii())).or_else(argument)
+        header.map(|line| lossy(line.as_bytes().trim_ascii()).into_owned()).or_else(argument)
     }
 
     fn argument(&self, places: Places, name: &str) -> Option<(String, Place)> {
@@ -188,9 +189,9 @@ impl<'a> Sent<'a> {
     }
 }
 
-fn lossy(token: &[u8]) -> String {
+fn lossy(token: &[u8]) -> Cow<'_, str> {
     // A good token is text, and reading it whole is a tenth of reading it for faults.
-    std::str::from_utf8(token).map_or_else(|_| String::from_utf8_lossy(token).into_owned(), str::to_owned)
+    std::str::from_utf8(token).map_or_else(|_| String::from_utf8_lossy(token), Cow::Borrowed)
 }
 
 /// What follows a scheme, whose case does not count.

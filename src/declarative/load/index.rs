@@ -4,8 +4,9 @@
 //! with a probability of 2⁻⁸⁸.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
+use foldhash::quality::RandomState;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -46,16 +47,36 @@ impl Plan {
     }
 }
 
+/// The key is a hash already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    #[expect(clippy::cast_possible_truncation, reason = "either half will do")]
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+type Hashed = BuildHasherDefault<AsItIs>;
+
 /// What has been declared so far.
 #[derive(Default)]
 pub struct Index {
+    /// Two seeds: each half of a hash is taken under its own.
     keys: (RandomState, RandomState),
     /// Endpoint keys of the kinds that are referred to by them.
-    names: HashMap<u128, Uuid>,
+    names: HashMap<u128, Uuid, Hashed>,
     /// Other unique values.
-    values: HashSet<u128>,
+    values: HashSet<u128, Hashed>,
     /// Ids of the kinds that are lists in a dataset, and of entities at fault, which must not make references dangle.
-    ids: HashSet<(Kind, Uuid)>,
+    ids: HashSet<(Kind, Uuid), RandomState>,
 }
 
 impl Index {

@@ -1,0 +1,157 @@
+use super::*;
+use crate::jose::{Algorithm, Compact, SigningKey, Value};
+
+/// As a plugin does it.
+fn verify_with(cache: &Verified, verifier: Verifier<'_>, token: &str) -> Outcome {
+    let seen = cache.seen(token.as_bytes());
+    let mut scratch = Vec::new();
+    let parts = Compact::decode(token.as_bytes(), &mut scratch).unwrap();
+    let parse = |part| Cow::Owned(Object::parse(part).unwrap());
+    let parsed = Jws {
+        header: parse(parts.header),
+        claims: parse(parts.payload),
+        algorithm: Algorithm::Es256,
+        signing_input: parts.signing_input,
+        signature: parts.signature.unwrap_or_default(),
+    };
+    let remembered = seen.jws(token.as_bytes());
+    if let Some(remembered) = &remembered {
+        assert_eq!((&*remembered.header, &*remembered.claims), (&*parsed.header, &*parsed.claims));
+        assert_eq!((remembered.signing_input, remembered.signature), (parsed.signing_input, parsed.signature));
+        assert_eq!(seen.text().as_deref(), Some(token));
+    }
+    cache.verify(verifier, &seen, token.as_bytes(), remembered.as_ref().unwrap_or(&parsed))
+}
+
+fn verify(cache: &Verified, key: &VerificationKey, token: &str) -> Outcome {
+    verify_with(cache, Verifier::Key(key), token)
+}
+
+#[test]
+fn a_token_is_known_under_the_key_that_verified_it_and_no_other() {
+    let signer = SigningKey::generate(Algorithm::Es256).unwrap();
+    let other = SigningKey::generate(Algorithm::Es256).unwrap();
+    let [key, other_key] =
+        [&signer, &other].map(|key| VerificationKey::from_pem(Algorithm::Es256, &key.public_pem().unwrap()).unwrap());
+    let token = signer.sign(&Default::default(), &Default::default()).unwrap();
+    let cache = Verified::new(1 << 20);
+
+    assert_eq!(verify(&cache, &key, &token), Outcome { valid: true, cached: false });
+    assert_eq!(verify(&cache, &key, &token), Outcome { valid: true, cached: true });
+    assert_eq!(verify(&cache, &other_key, &token), Outcome { valid: false, cached: false });
+    assert_eq!(verify(&cache, &other_key, &token), Outcome { valid: false, cached: false });
+    let again = VerificationKey::from_pem(Algorithm::Es256, &signer.public_pem().unwrap()).unwrap();
+    assert!(verify(&cache, &again, &token).cached, "the same key prepared again, as a reload does");
+
+    // Any change makes another token: also one that leaves what is signed as it was.
+    let mut changed = token.clone();
+    let last = changed.pop().unwrap();
+    changed.push(if last == 'A' { 'Q' } else { 'A' });
+    assert!(!verify(&cache, &key, &changed).valid);
+    let another = signer.sign(&Default::default(), &Default::default()).unwrap();
+    assert_eq!(
+        verify(&cache, &key, &another),
+        Outcome { valid: true, cached: false },
+        "another signature over the same claims"
+    );
+}
+
+#[test]
+fn a_secret_is_known_by_its_bytes_and_its_algorithm() {
+    let cache = Verified::new(1 << 20);
+    let verify =
+        |secret: &[u8], algorithm, token: &str| verify_with(&cache, Verifier::Secret(algorithm, secret), token);
+    let signer = SigningKey::from_secret(Algorithm::Hs256, b"a secret of thirty-two bytes ...").unwrap();
+    let token = signer.sign(&Default::default(), &Default::default()).unwrap();
+    let secret = b"a secret of thirty-two bytes ...";
+    assert_eq!(verify(secret, Algorithm::Hs256, &token), Outcome { valid: true, cached: false });
+    for _ in 0..3 {
+        assert_eq!(verify(secret, Algorithm::Hs256, &token), Outcome { valid: true, cached: true });
+    }
+    assert!(cache.seen(token.as_bytes()).text().is_some());
+    for (secret, algorithm) in [
+        (&b"a secret of thirty-two bytes .."[..], Algorithm::Hs256),
+        (secret, Algorithm::Hs384),
+        (b"another secret of 32 bytes .....", Algorithm::Hs256),
+        (b"", Algorithm::Hs256),
+    ] {
+        assert_eq!(verify(secret, algorithm, &token), Outcome { valid: false, cached: false });
+    }
+    // What is moved from the secret to the token makes another text.
+    let memory = cache.memory.as_ref().unwrap();
+    assert_ne!(memory.tag_of(&[b"ab"], b"c"), memory.tag_of(&[b"a"], b"bc"));
+    assert_ne!(memory.tag_of(&[b"a", b"b"], b""), memory.tag_of(&[b"ab"], b""));
+    let other = Verified::new(1 << 20);
+    assert_ne!(memory.tag_of(&[b"a"], b"b"), other.memory.as_ref().unwrap().tag_of(&[b"a"], b"b"), "a key of its own");
+}
+
+#[test]
+fn failures_are_not_remembered_and_the_size_is_bounded() {
+    let signer = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let key = VerificationKey::from_pem(Algorithm::EdDsa, &signer.public_pem().unwrap()).unwrap();
+    let cache = Verified::new(3 * 64 * SIGNATURE_BYTES);
+    assert!(!verify(&cache, &key, "e30.e30.AAAA").valid);
+    assert!(cache.is_empty());
+    for n in 0..500 {
+        let claims = serde_json::Map::from_iter([("n".to_owned(), n.into())]);
+        assert!(verify(&cache, &key, &signer.sign(&Default::default(), &claims).unwrap()).valid);
+    }
+    assert!(cache.len() <= 64 + 32, "{}", cache.len());
+    assert!(!cache.is_empty());
+    let off = Verified::new(0);
+    let token = signer.sign(&Default::default(), &Default::default()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(verify(&off, &key, &token), Outcome { valid: true, cached: false });
+    }
+}
+
+#[test]
+fn a_token_is_read_once_when_it_comes_often_and_forgotten_when_memory_is_short() {
+    let signer = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let key = VerificationKey::from_pem(Algorithm::EdDsa, &signer.public_pem().unwrap()).unwrap();
+    let token = |n: i32| {
+        let claims =
+            serde_json::Map::from_iter([("n".to_owned(), n.into()), ("of".to_owned(), "x".repeat(1000).into())]);
+        signer.sign(&Default::default(), &claims).unwrap()
+    };
+    let cache = Verified::new(1 << 20);
+    let first = token(0);
+    assert!(verify(&cache, &key, &first).valid);
+    assert!(cache.seen(first.as_bytes()).jws(first.as_bytes()).is_none(), "once is not often");
+    assert!(verify(&cache, &key, &first).cached);
+    let seen = cache.seen(first.as_bytes());
+    let jws = seen.jws(first.as_bytes()).unwrap();
+    assert_eq!(jws.claims.get("n").and_then(Value::as_f64), Some(0.0));
+    assert_eq!(jws.algorithm, Algorithm::Es256, "as it was given");
+
+    let (mut kept, tokens) = (0, 2000);
+    for n in 1..=tokens {
+        let token = token(n);
+        for _ in 0..2 {
+            assert!(verify(&cache, &key, &token).valid);
+        }
+        kept += i32::from(cache.seen(token.as_bytes()).text().is_some());
+    }
+    assert!(kept > 0);
+    let read = &cache.memory.as_ref().unwrap().read;
+    assert!(read.weight() <= (1 << 20), "{}", read.weight());
+    assert!(read.len() < 300, "{}", read.len());
+}
+
+#[test]
+fn what_is_read_is_good_for_the_key_that_verified_it_alone() {
+    let signer = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let other = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let [key, other] = [signer.public_pem(), other.public_pem()]
+        .map(|pem| VerificationKey::from_pem(Algorithm::EdDsa, &pem.unwrap()).unwrap());
+    let token = signer.sign(&Default::default(), &Default::default()).unwrap();
+    let cache = Verified::new(1 << 20);
+    for _ in 0..3 {
+        assert!(verify(&cache, &key, &token).valid);
+    }
+    assert!(cache.seen(token.as_bytes()).text().is_some());
+    assert_eq!(verify(&cache, &other, &token), Outcome { valid: false, cached: false });
+    let secret = Verifier::Secret(Algorithm::Hs256, key.identity());
+    assert_eq!(verify_with(&cache, secret, &token), Outcome { valid: false, cached: false });
+    assert_eq!(verify(&cache, &key, &token), Outcome { valid: true, cached: true });
+}
