@@ -34,6 +34,7 @@
 
 pub mod admin;
 pub mod auth;
+mod background;
 pub mod calendar;
 pub mod cli;
 pub mod console;

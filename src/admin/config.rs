@@ -11,10 +11,10 @@ use super::answer::Answer;
 use super::fault::Fault;
 use super::request::{Incoming, Input};
 use super::{Source, State};
-use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::entity::{Dataset, Kind};
 use crate::snapshot::{self, Origin, Published, Resources, Snapshot};
+use crate::{background, declarative};
 
 /// The place where a declarative configuration is loaded into a running gateway.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Declared {
             resources.metrics.live.history.attempted(done.is_ok(), took, generation, diagnostics);
             done.map(|(dataset, _)| dataset)
         };
-        tokio::task::spawn_blocking(work)
+        background::run("reload", work)
             .await
             .unwrap_or_else(|fault| Err(Refusal::Snapshot(vec![Diagnostic::error("internal", "", fault.to_string())])))
     }

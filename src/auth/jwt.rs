@@ -372,12 +372,14 @@ impl Jwt {
             Some(at) => hints::described(claim.name(), at, seconds),
             None => format!("{} is not a number", claim.name()),
         };
-        let faults: Vec<(TimeClaim, Reason, &'static str)> = self
-            .claims
-            .iter()
-            .filter_map(|&claim| fault_of(claim).map(|(reason, message)| (claim, reason, message)))
-            .collect();
-        if let Some((first, reason, _)) = faults.first() {
+        if self.claims.iter().any(|claim| fault_of(*claim).is_some())
+            && let faults = self
+                .claims
+                .iter()
+                .filter_map(|&claim| fault_of(claim).map(|(reason, message)| (claim, reason, message)))
+                .collect::<Vec<_>>()
+            && let Some((first, reason, _)) = faults.first()
+        {
             // Kong's table of errors comes out last first.
             let members: Vec<String> =
                 faults.iter().rev().map(|(claim, _, text)| format!(r#""{}":"{text}""#, claim.name())).collect();

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::quality::RandomState;
+
 use super::json::Object;
 use super::{Algorithm, KeyFault, PublicKey, VerificationKey};
 
@@ -11,7 +13,7 @@ pub const MAX_KEYS: usize = 100;
 /// The keys of an issuer, by `kid`. One bad key does not spoil the set.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
-    by_kid: HashMap<Box<str>, Entry>,
+    by_kid: HashMap<Box<str>, Entry, RandomState>,
     /// Keys without a `kid`: found only by tokens without one.
     unnamed: Vec<Vec<VerificationKey>>,
     /// What of the set cannot be used.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
-use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::entity::Kind;
 use crate::snapshot::{self, Origin, Published, Resources, Snapshot};
+use crate::{background, declarative};
 
 /// How long a new configuration waits for the names of its services before it is published.
 const NAMES: Duration = Duration::from_secs(5);
@@ -135,8 +135,7 @@ impl Loader {
         let entities = Kind::ALL.iter().map(|kind| (kind.collection(), dataset.count(*kind))).collect();
         self.resources.metrics.published(generation, loaded_at, entities);
         snapshot::note_difference(&self.resources.metrics, replaced.clone(), dataset, generation);
-        let retire = std::thread::Builder::new().name("retire-snapshot".into());
-        let waited = retire.spawn(move || {
+        let waited = background::spawn("retire-snapshot", move || {
             let start = Instant::now();
             while Arc::strong_count(&replaced) > 1 && start.elapsed() < RETIREMENT {
                 std::thread::sleep(Duration::from_millis(20));

@@ -27,7 +27,6 @@ use super::tokens::Tokens;
 use super::upgrade::{self, Predecessor, Refused, Successor};
 use super::{Start, notify};
 use crate::admin;
-use crate::declarative;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
 use crate::snapshot::{self, Published, Resources};
@@ -35,6 +34,7 @@ use crate::store::{self, Feed, Store};
 use crate::telemetry::logging::Log;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream;
+use crate::{background, declarative};
 
 /// How long idle connections may still bring a request after the drain began: closing one at the moment its client uses it loses
 /// that request.
@@ -361,7 +361,7 @@ impl Process {
             self.reload.notified().await;
             notify::reloading();
             let process = self.clone();
-            let done = tokio::task::spawn_blocking(move || process.reload_now()).await;
+            let done = background::run("reload", move || process.reload_now()).await;
             if let Err(error) = done {
                 tracing::error!(%error, "the reload failed");
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Snapshot;
+use crate::background;
 use crate::entity::{
     CaCertificate, Certificate, Consumer, Dataset, JwtSecret, KeyAuthCredential, Kind, Oauth2Credential, Plugin, Route,
     Service, Sni, Target, Upstream,
@@ -134,7 +135,7 @@ pub fn note_difference(metrics: &Arc<Metrics>, replaced: Arc<Snapshot>, new: Dat
         metrics.live.history.differs(Difference { from, to, pending: false, kinds });
     };
     // Without a thread nobody is told; nothing else depends on it.
-    drop(std::thread::Builder::new().name("difference".into()).spawn(work));
+    drop(background::spawn("difference", work));
 }
 
 fn compare<'d, T: Compared + 'd>(

@@ -15,8 +15,6 @@ pub(super) struct Sources {
     arguments: Vec<String>,
     cookies: Vec<String>,
     headers: Vec<HeaderSource>,
-    /// `Authorization` is one of the headers.
-    authorization: bool,
 }
 
 /// The distinct tokens of a request.
@@ -44,9 +42,8 @@ impl<'a> Found<'a> {
 impl Sources {
     /// Headers whose name no header can have are left out.
     pub(super) fn new(arguments: Vec<String>, cookies: Vec<String>, headers: &[String]) -> Self {
-        let headers: Vec<HeaderSource> = headers.iter().filter_map(|name| HeaderSource::new(name)).collect();
-        let authorization = headers.iter().any(HeaderSource::is_authorization);
-        Self { arguments, cookies, headers, authorization }
+        let headers = headers.iter().filter_map(|name| HeaderSource::new(name)).collect();
+        Self { arguments, cookies, headers }
     }
 
     pub(super) fn find<'a>(&'a self, request: &Request<'a>) -> Found<'a> {
@@ -65,17 +62,16 @@ impl Sources {
                 found.add(one(value.into()));
             }
         }
+        let mut ambiguous = false;
         for header in &self.headers {
-            if let Some(token) = header.lines(request.headers).next().and_then(|line| sources::bearer(line.as_bytes()))
-            {
+            let mut lines = header.lines(request.headers);
+            if let Some(token) = lines.next().and_then(|line| sources::bearer(line.as_bytes())) {
                 found.add(one(token.into()));
             }
+            // RFC 9110 section 11.6.2 knows one; which of two counts is what a proxy in front and we could disagree about.
+            ambiguous |= header.is_authorization() && lines.next().is_some();
         }
-        // RFC 9110 section 11.6.2 knows one; which of two counts is what a proxy in front and we could disagree about.
-        if self.authorization && request.headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-            return Found::Several;
-        }
-        found
+        if ambiguous { Found::Several } else { found }
     }
 
     /// What was looked for, and what there is that comes close.

@@ -1,11 +1,11 @@
 //! Requests that bring a token.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderName, HeaderValue};
 
+use super::digests::Named;
 use super::store::{Digest, Token};
 use super::{Oauth2, reply};
 use crate::auth::arguments::{Argument, Arguments, body_without_arguments, without_arguments};
@@ -16,8 +16,8 @@ const SCOPE: HeaderName = HeaderName::from_static("x-authenticated-scope");
 const USERID: HeaderName = HeaderName::from_static("x-authenticated-userid");
 
 /// A token and where it was.
-struct Presented<'a> {
-    token: Cow<'a, str>,
+struct Presented {
+    token: Named,
     from_header: bool,
 }
 
@@ -45,15 +45,14 @@ impl Oauth2 {
                 true => format!("header `{}`", self.header),
                 false => "argument `access_token`".to_owned(),
             };
-            Step::passed(Check::Sources, format!("one token of {} bytes: {place}", presented.token.len()))
+            Step::passed(Check::Sources, format!("one token of {} bytes: {place}", presented.token.text.len()))
         });
-        let named = self.shared.digests.of(&presented.token);
-        state.token = Some(named.text.clone());
-        let digest = named.digest;
+        state.token = Some(presented.token.text.clone());
+        let digest = presented.token.digest;
         let declared = || request.directory.oauth2_tokens.get(&digest).cloned();
         let known = self.shared.tokens.lookup(&digest).or_else(declared);
         if known.is_some() {
-            self.shared.digests.keep(&named);
+            self.shared.digests.keep(&presented.token);
         }
         if known.is_none() && self.shared.tokens.may_know_more(&digest) {
             return Flow::Wait(Box::pin(async move {
@@ -79,7 +78,7 @@ impl Oauth2 {
         &self,
         request: &Request<'_>,
         state: &mut State,
-        presented: &Presented<'_>,
+        presented: &Presented,
         token: Option<Arc<Token>>,
         started: Instant,
         trace: &mut T,
@@ -98,7 +97,7 @@ impl Oauth2 {
         &self,
         request: &Request<'_>,
         state: &mut State,
-        presented: &Presented<'_>,
+        presented: &Presented,
         token: Option<Arc<Token>>,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
@@ -107,7 +106,7 @@ impl Oauth2 {
         let Some(token) = token else {
             trace.record(|| {
                 Step::failed(Check::Credential, "no token of this text was issued here, or it has ended long ago")
-                    .hint(self.near_token(&presented.token))
+                    .hint(self.near_token(&presented.token.text))
             });
             return Err(invalid(Reason::OpaqueUnknown));
         };
@@ -181,23 +180,21 @@ impl Oauth2 {
         Ok(())
     }
 
-    fn presented_token<'a>(&self, request: &Request<'a>) -> Option<Presented<'a>> {
+    fn presented_token(&self, request: &Request<'_>) -> Option<Presented> {
         if let Some(value) = request.headers.get(&self.header) {
-            let token = match value.as_bytes() {
-                // What nearly every client sends needs no taking apart.
-                [b'B' | b'b', b'e', b'a', b'r', b'e', b'r', b' ', token @ ..]
-                    if !token.is_empty() && token.iter().all(u8::is_ascii_graphic) =>
-                {
-                    std::str::from_utf8(token).ok()?
-                }
-                _ => bare(value.to_str().ok()?),
-            };
-            return (!token.is_empty()).then_some(Presented { token: token.into(), from_header: true });
+            // What nearly every client sends, and has sent before.
+            if let [b'B' | b'b', b'e', b'a', b'r', b'e', b'r', b' ', token @ ..] = value.as_bytes()
+                && let Some(token) = self.shared.digests.known(token)
+            {
+                return Some(Presented { token, from_header: true });
+            }
+            let token = bare(value.to_str().ok()?);
+            return (!token.is_empty()).then(|| Presented { token: self.shared.digests.of(token), from_header: true });
         }
         let arguments = Self::arguments(request);
         match arguments.get("access_token")? {
             Argument::Text(token) if !token.is_empty() => {
-                Some(Presented { token: Cow::Owned(token.clone()), from_header: false })
+                Some(Presented { token: self.shared.digests.of(token), from_header: false })
             }
             _ => None,
         }
@@ -242,7 +239,7 @@ impl Oauth2 {
         hint
     }
 
-    fn hide(&self, request: &Request<'_>, state: &mut State, presented: &Presented<'_>) {
+    fn hide(&self, request: &Request<'_>, state: &mut State, presented: &Presented) {
         if presented.from_header {
             state.remove_headers.push(self.header.clone());
             return;

@@ -38,17 +38,22 @@ pub struct Named {
 }
 
 impl Digests {
-    /// A token's digest.
-    pub fn of(&self, token: &str) -> Named {
-        match self.0.get(token.as_bytes()) {
-            Some((text, digest)) => Named { text, digest, remembered: true },
-            None => Named { text: token.into(), digest: Digest::of(token), remembered: false },
-        }
+    /// A token that is remembered.
+    pub fn known(&self, token: &[u8]) -> Option<Named> {
+        self.0.get(token).map(|(text, digest)| Named { text, digest, remembered: true })
     }
 
-    /// Keeps the digest of a token that was found to be good: what is made up is not worth the memory.
+    /// A token's digest.
+    pub fn of(&self, token: &str) -> Named {
+        let unknown = || Named { text: token.into(), digest: Digest::of(token), remembered: false };
+        self.known(token.as_bytes()).unwrap_or_else(unknown)
+    }
+
+    /// Keeps the digest of a token that was found to be good: what is made up is not worth the memory. Only of one that stands in a
+    /// header as one word, so that what is known needs no taking apart.
     pub fn keep(&self, token: &Named) {
-        if !token.remembered && token.text.len() <= LONGEST {
+        let is_word = || !token.text.is_empty() && token.text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !token.remembered && token.text.len() <= LONGEST && is_word() {
             self.0.insert(TokenText(token.text.clone()), (token.text.clone(), token.digest));
         }
     }
@@ -62,11 +67,12 @@ mod tests {
     fn what_is_remembered_is_the_tokens_own_digest() {
         let digests = Digests::default();
         let long = "x".repeat(LONGEST + 1);
-        for token in ["", "a", "0123456789abcdef0123456789abcdef", "é", long.as_str()] {
+        for token in ["", "a", "0123456789abcdef0123456789abcdef", "é", "a b", long.as_str()] {
             for round in 0..3 {
                 let named = digests.of(token);
                 assert_eq!((&*named.text, named.digest), (token, Digest::of(token)));
-                assert_eq!(named.remembered, round > 0 && token.len() <= LONGEST, "{token}");
+                let kept = token == "a" || token.len() == 32;
+                assert_eq!(named.remembered, round > 0 && kept, "{token}");
                 digests.keep(&named);
             }
         }

@@ -13,7 +13,7 @@ use super::client::{Client, Method};
 use super::exchange::Exchange;
 use super::flights::Key;
 use super::grant::Granted;
-use super::present::{Ambiguous, Pair, Place};
+use super::present::{Ambiguous, Pair, Place, lossy};
 use super::remote::Told;
 use crate::auth::Reason;
 use crate::auth::oauth2::store::{Digest, Token};
@@ -34,8 +34,9 @@ impl Oidc {
             if let Some((token, place)) = found {
                 at.passed(Check::Sources, || format!("a token of {} bytes in {}", token.len(), place.told()));
                 let within = token.len() <= self.lent.token_limit;
-                let seen = if within { self.lent.verified.seen(token.as_bytes()) } else { Seen::default() };
-                at.state.token = Some(seen.text().unwrap_or_else(|| (*token).into()));
+                let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
+                let token = seen.text().unwrap_or_else(|| lossy(&token).into());
+                at.state.token = Some(token.clone());
                 if !within {
                     let limit = self.lent.token_limit;
                     return Err(

@@ -83,6 +83,8 @@ pub struct Passing {
     up: Claims,
     down: Claims,
     groups: Vec<String>,
+    /// What a client may not send itself.
+    guarded: Vec<HeaderName>,
 }
 
 const GROUPS: HeaderName = HeaderName::from_static("x-authenticated-groups");
@@ -92,35 +94,38 @@ impl Passing {
     /// When something cannot be a header's name.
     pub fn new(config: &Config) -> Result<Self, Vec<Diagnostic>> {
         let token = |path: &str, text: &Option<String>| TokenHeader::new(path, text.as_deref());
+        let token_up = token("upstream_access_token_header", &config.upstream_access_token_header)?;
+        let refresh_up = token("upstream_refresh_token_header", &config.upstream_refresh_token_header)?;
+        let up = claims("upstream_headers_names", &config.upstream_headers_claims, &config.upstream_headers_names)?;
+        let tokens = [&token_up, &refresh_up].into_iter().flatten().map(|header| &header.name);
+        let tokens = tokens.filter(|name| **name != AUTHORIZATION);
+        let guarded = up.iter().map(|(_, name)| name).chain(tokens).cloned().collect();
         Ok(Self {
-            token_up: token("upstream_access_token_header", &config.upstream_access_token_header)?,
+            token_up,
             token_down: token("downstream_access_token_header", &config.downstream_access_token_header)?,
-            refresh_up: token("upstream_refresh_token_header", &config.upstream_refresh_token_header)?,
+            refresh_up,
             refresh_down: token("downstream_refresh_token_header", &config.downstream_refresh_token_header)?,
-            up: claims("upstream_headers_names", &config.upstream_headers_claims, &config.upstream_headers_names)?,
+            up,
             down: claims(
                 "downstream_headers_names",
                 &config.downstream_headers_claims,
                 &config.downstream_headers_names,
             )?,
             groups: config.authenticated_groups_claim.clone(),
+            guarded,
         })
     }
 
     /// Removes what a client may not send: also when nothing is put in its place, and in the spelling that CGI and WSGI make the
     /// same variable of. What carries a client's own refresh token in stays: it is no claim of anything.
     pub fn guard(&self, request: &Request<'_>, state: &mut State) {
-        let tokens = [&self.token_up, &self.refresh_up].into_iter().flatten().map(|header| &header.name);
-        let guarded = || {
-            let tokens = tokens.clone().filter(|name| **name != AUTHORIZATION);
-            self.up.iter().map(|(_, name)| name).chain(tokens)
-        };
-        if guarded().next().is_none() {
+        if self.guarded.is_empty() {
             return;
         }
-        state.remove_headers.extend(guarded().cloned());
+        state.remove_headers.extend_from_slice(&self.guarded);
         let spelled = |name: &&HeaderName| {
-            name.as_str().contains('_') && guarded().any(|guarded| is_same_variable(guarded.as_str(), name.as_str()))
+            name.as_str().as_bytes().contains(&b'_')
+                && self.guarded.iter().any(|guarded| is_same_variable(guarded.as_str(), name.as_str()))
         };
         state.remove_headers.extend(request.headers.keys().filter(spelled).cloned());
     }

@@ -99,19 +99,17 @@ impl<'a> Sent<'a> {
 
     /// # Errors
     /// As [`Self::authorization`].
-    pub fn token(&self, places: Places, cookie: Option<&str>) -> Result<Option<(Cow<'a, str>, Place)>, Ambiguous> {
+    pub fn token(&self, places: Places, cookie: Option<&str>) -> Result<Option<(Cow<'a, [u8]>, Place)>, Ambiguous> {
         if places.header {
             if let Some(token) = self.authorization()?.and_then(|line| credentials(line, b"bearer")) {
-                return Ok(Some((lossy(token), Place::Header(AUTHORIZATION))));
+                return Ok(Some((token.into(), Place::Header(AUTHORIZATION))));
             }
             for name in &TOKEN_HEADERS {
                 let token = self.request.headers.get(name).map(|line| line.as_bytes().trim_ascii());
                 if let Some(token) = token.filter(|token| !token.is_empty()) {
                     // Kong takes it with the scheme, too.
-                    return Ok(Some((
-                        lossy(credentials(token, b"bearer").unwrap_or(token)),
-                        Place::Header(name.clone()),
-                    )));
+                    let token = credentials(token, b"bearer").unwrap_or(token);
+                    return Ok(Some((token.into(), Place::Header(name.clone()))));
                 }
             }
         }
@@ -119,9 +117,9 @@ impl<'a> Sent<'a> {
             && let Some(token) = cookie.and_then(|name| sources::cookie(self.request.headers, name))
             && !token.is_empty()
         {
-            return Ok(Some((lossy(token), Place::Cookie)));
+            return Ok(Some((token.into(), Place::Cookie)));
         }
-        Ok(self.argument(places, "access_token").map(|(token, place)| (token.into(), place)))
+        Ok(self.argument(places, "access_token").map(|(token, place)| (token.into_bytes().into(), place)))
     }
 
     /// A refresh token: a header, or an argument, of this name.
@@ -189,7 +187,8 @@ impl<'a> Sent<'a> {
     }
 }
 
-fn lossy(token: &[u8]) -> Cow<'_, str> {
+/// A credential as text.
+pub fn lossy(token: &[u8]) -> Cow<'_, str> {
     // A good token is text, and reading it whole is a tenth of reading it for faults.
     std::str::from_utf8(token).map_or_else(|_| String::from_utf8_lossy(token), Cow::Borrowed)
 }
