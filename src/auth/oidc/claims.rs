@@ -124,12 +124,11 @@ pub fn is_access_token(header: &Object<'_>, claims: &Object<'_>) -> bool {
         }
         Some(_) => false,
     };
-    let kind = match claims.get("typ") {
-        None => true,
-        Some(Value::String(kind)) => kind.eq_ignore_ascii_case("bearer"),
-        Some(_) => false,
-    };
-    typ && kind && ["at_hash", "c_hash", "s_hash", "events"].iter().all(|name| claims.get(name).is_none())
+    typ && claims.iter().all(|(name, value)| match name {
+        "typ" => value.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")),
+        "at_hash" | "c_hash" | "s_hash" | "events" => false,
+        _ => true,
+    })
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl Passing {
         }
         state.remove_headers.extend_from_slice(&self.guarded);
         let spelled = |name: &&HeaderName| {
-            name.as_str().as_bytes().contains(&b'_')
+            memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
                 && self.guarded.iter().any(|guarded| is_same_variable(guarded.as_str(), name.as_str()))
         };
         state.remove_headers.extend(request.headers.keys().filter(spelled).cloned());

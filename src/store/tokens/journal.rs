@@ -114,6 +114,40 @@ impl Open {
     }
 }
 
+/// What reading a file came to.
+struct Read {
+    lines: usize,
+    /// Bytes of whole lines.
+    known: u64,
+    /// Whether the last line was cut short.
+    torn: bool,
+}
+
+fn read_all(path: &Path, reader: &mut impl BufRead, memory: &Memory) -> Result<Read, JournalFault> {
+    let io_fault = |error| JournalFault::Io { path: path.to_owned(), error };
+    let (mut text, mut lines, mut torn, mut known) = (String::new(), 0, false, 0);
+    loop {
+        let length = reader.read_line(&mut text).map_err(io_fault)?;
+        if length == 0 {
+            break;
+        }
+        lines += 1;
+        match serde_json::from_str(text.trim_end()) {
+            Ok(entry) if text.ends_with('\n') => memory.replay(entry),
+            _ if !text.ends_with('\n') => {
+                tracing::warn!(path = %path.display(), "the last line was cut short by a crash");
+                torn = true;
+                break;
+            }
+            Ok(_) => {}
+            Err(error) => return Err(JournalFault::Line { path: path.to_owned(), line: lines, error }),
+        }
+        known += length as u64;
+        text.clear();
+    }
+    Ok(Read { lines, known, torn })
+}
+
 /// The file is written anew when it has this many lines more than twice what it needs.
 const SLACK: usize = 10_000;
 
@@ -129,26 +163,10 @@ impl Journal {
         }
         let file = open_shared(path).map_err(io_fault)?;
         let mut reader = BufReader::new(&file);
-        let (mut text, mut line, mut torn, mut known) = (String::new(), 0, false, 0);
-        loop {
-            let length = reader.read_line(&mut text).map_err(io_fault)?;
-            if length == 0 {
-                break;
-            }
-            line += 1;
-            match serde_json::from_str(text.trim_end()) {
-                Ok(entry) if text.ends_with('\n') => memory.replay(entry),
-                _ if !text.ends_with('\n') => {
-                    tracing::warn!(path = %path.display(), "the last line was cut short by a crash");
-                    torn = true;
-                    break;
-                }
-                Ok(_) => {}
-                Err(error) => return Err(JournalFault::Line { path: path.to_owned(), line, error }),
-            }
-            known += length as u64;
-            text.clear();
-        }
+        memory.set_loading(true);
+        let read = read_all(path, &mut reader, &memory);
+        memory.set_loading(false);
+        let Read { lines, known, torn } = read?;
         drop(reader);
         let known = Arc::new(AtomicU64::new(known));
         let file = Arc::new(Mutex::new(Open { file, known: known.clone(), since: None }));
@@ -163,7 +181,7 @@ impl Journal {
             memory,
             file,
             queue,
-            lines: Arc::new(AtomicUsize::new(line)),
+            lines: Arc::new(AtomicUsize::new(lines)),
             known,
             torn: AtomicBool::new(torn),
         })

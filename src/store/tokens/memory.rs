@@ -48,6 +48,12 @@ impl Memory {
         self.access.len()
     }
 
+    /// Whether the state is being read from a file and nobody asks for it yet.
+    pub fn set_loading(&self, loading: bool) {
+        self.access.set_alone(loading);
+        self.refresh.set_alone(loading);
+    }
+
     pub fn issue(&self, token: Token) {
         self.keep(&mut self.writing.lock(), token);
     }
