@@ -1,8 +1,12 @@
 //! Identity headers: which ones a client may never send through, and which ones a service gets.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
 
 use super::{Authenticated, Principal};
+use crate::entity::Consumer;
 
 pub static X_CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
 pub static X_CONSUMER_CUSTOM_ID: HeaderName = HeaderName::from_static("x-consumer-custom-id");
@@ -27,6 +31,55 @@ pub fn is_identity_header(name: &str) -> bool {
 
 fn fold(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+}
+
+/// The headers made for a token that is remembered: most of its requests find them made. They are made anew when the token comes to
+/// stand for somebody else, as after a reload.
+#[derive(Debug, Default)]
+pub struct Prepared(ArcSwapOption<Made>);
+
+/// Headers, and what they were made of.
+#[derive(Debug)]
+struct Made {
+    consumer: Option<Arc<Consumer>>,
+    credential: Option<Box<str>>,
+    headers: Box<[(&'static HeaderName, HeaderValue)]>,
+}
+
+impl Made {
+    fn is_of(&self, consumer: Option<&Arc<Consumer>>, credential: Option<&str>) -> bool {
+        let same = match (&self.consumer, consumer) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same && self.credential.as_deref() == credential
+    }
+}
+
+impl Prepared {
+    /// Hands out [`headers`], one by one.
+    ///
+    /// # Errors
+    /// What `put` says.
+    pub fn headers<E>(
+        &self,
+        authenticated: &Authenticated,
+        mut put: impl FnMut(&'static HeaderName, HeaderValue) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Principal::Authenticated { consumer, credential } = authenticated.principal() else {
+            return headers(authenticated).try_for_each(|(name, value)| put(name, value));
+        };
+        let made = self.0.load();
+        if let Some(made) = made.as_ref().filter(|made| made.is_of(consumer.as_ref(), credential.as_deref())) {
+            return made.headers.iter().try_for_each(|(name, value)| put(name, value.clone()));
+        }
+        let headers: Box<[_]> = headers(authenticated).collect();
+        let result = headers.iter().try_for_each(|(name, value)| put(name, value.clone()));
+        let made = Made { consumer: consumer.clone(), credential: credential.clone(), headers };
+        self.0.store(Some(Arc::new(made)));
+        result
+    }
 }
 
 /// The headers a service learns the caller from. A name or identifier with control characters cannot be a header's
@@ -101,6 +154,41 @@ mod tests {
         }
         for name in [&X_CONSUMER_ID, &X_ANONYMOUS_CONSUMER, &X_AUTHENTICATED_SCOPE, &X_CREDENTIAL_IDENTIFIER] {
             assert!(is_identity_header(name.as_str()));
+        }
+    }
+
+    #[test]
+    fn what_was_prepared_is_for_the_one_it_was_prepared_for() {
+        let prepared = Prepared::default();
+        let shown = |principal| {
+            let mut shown = Vec::new();
+            let put = |name: &HeaderName, value: HeaderValue| {
+                shown.push(format!("{name}: {}", value.to_str().unwrap()));
+                Ok::<(), ()>(())
+            };
+            prepared.headers(&Authenticated::new(principal), put).unwrap();
+            shown
+        };
+        let of = |consumer: &Arc<Consumer>, credential: &str| Principal::Authenticated {
+            consumer: Some(consumer.clone()),
+            credential: Some(credential.into()),
+        };
+        let alice = Arc::new(testing::consumer(1, Some("alice"), None));
+        // The same consumer, renamed by a reload.
+        let alicia = Arc::new(testing::consumer(1, Some("alicia"), None));
+        let id = "x-consumer-id: 00000000-0000-4000-8000-000000000001";
+        for _ in 0..2 {
+            for (consumer, name) in [(&alice, "alice"), (&alicia, "alicia")] {
+                let expected = |key: &str| {
+                    [id.to_owned(), format!("x-consumer-username: {name}"), format!("x-credential-identifier: {key}")]
+                };
+                for key in ["k", "k", "other"] {
+                    assert_eq!(shown(of(consumer, key)), expected(key));
+                }
+            }
+            let nobody = Principal::Authenticated { consumer: None, credential: Some("k".into()) };
+            assert_eq!(shown(nobody), ["x-credential-identifier: k"]);
+            assert_eq!(shown(Principal::Anonymous(alice.clone())).last().unwrap(), "x-anonymous-consumer: true");
         }
     }
 

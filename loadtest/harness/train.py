@@ -1,0 +1,36 @@
+"""The load that a profile for `deploy/pgo` is taken from: every kind of request the gateway is fast at, in equal parts."""
+
+import pathlib
+import shutil
+
+from . import material as stock
+from . import tools
+from .added import configuration, opaque, provider
+from .material import Material
+from .proxies import Gateway, service
+
+WORK = pathlib.Path(__file__).resolve().parents[2] / "target/loadtest/train"
+SECONDS = 4
+
+
+def main():
+    shutil.rmtree(WORK, ignore_errors=True)
+    material = Material(WORK / "material")
+    by_provider = lambda algorithm: [material.mint(algorithm, n, headers={"kid": "one"}, iss=provider(algorithm)) for n in range(500)]
+    loads = {"open": [("/open", token) for token in material.tokens["HS256"]]}
+    for algorithm in stock.ALGORITHMS:
+        loads[algorithm] = [(f"/{algorithm}", token) for token in material.tokens[algorithm]]
+    for algorithm in stock.ALGORITHMS[1:]:
+        loads[f"oidc-{algorithm}"] = [(f"/oidc/{algorithm}", token) for token in by_provider(algorithm)]
+    loads["opaque"] = [("/opaque", token) for token in opaque(1000)]
+    loads["refused"] = [("/HS256", token) for token in ["", *material.tokens["bad"], *material.tokens["expired"]]]
+    with service(WORK) as upstream, Gateway(configuration(material, upstream.port, 1000), WORK).ready(120) as gateway:
+        for name, requests in loads.items():
+            done = tools.wrk(gateway, material.requests_file(name, requests), SECONDS)
+            print(f"{name}: {done['requests']} requests, {done['status']} refused, {done['failed'] - done['status']} failed", flush=True)
+        # Some clients come once.
+        tools.wrk(gateway, material.requests_file("close", loads["HS256"]), SECONDS, close=True)
+
+
+if __name__ == "__main__":
+    main()
