@@ -55,8 +55,8 @@ def paired(targets, rounds, say):
     turns(targets, rounds)
     base, rows = targets[0], []
     for target in targets:
-        more, error = combine([[one - other for one, other in zip(target.cpu, base.cpu)]])
-        rows.append((target.name, min(target.cpu), statistics.median(target.cpu), more, error))
+        more, error = combine([[one - other for one, other in zip(target.values, base.values)]])
+        rows.append((target.name, min(target.values), statistics.median(target.values), more, error))
         say("{:28} least {:6.1f}  median {:6.1f}  added {:+6.2f} ± {:.2f} µs".format(*rows[-1]))
     return rows
 

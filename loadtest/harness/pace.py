@@ -6,16 +6,10 @@ import collections
 import contextlib
 import ctypes
 import gc
-import json
 import select
-import statistics
 import time
 
-from . import verdicts
-from .processes import SUBJECT
-from .proxies import Gateway, service, start_floor, start_haproxy
-from .scale import percentile
-from .slices import complete, connect, request, started
+from .slices import complete, connect
 
 TIMER_SLACK = 29
 
@@ -82,20 +76,3 @@ class Paced:
     def close(self):
         for one in self.idle:
             one.close()
-
-
-class Quantiles:
-    """A target of `slices.turns` whose values are latencies (µs) at a fixed rate in place of CPU time."""
-
-    def __init__(self, name, proxy, path, tokens):
-        self.name, self.pid, self.cpu, self.p99 = name, proxy.pid, [], []
-        self.client = Paced(proxy.port, [request(path, token) for token in tokens], 16)
-
-    def run(self, per_second, seconds):
-        took = self.client.run(per_second, seconds)
-        if self.client.failures:
-            raise RuntimeError(f"{self.name}: {dict(self.client.failures)}")
-        return statistics.median(took) * 1e6, percentile(took, 0.99) * 1e6
-
-    def close(self):
-        self.client.close()

@@ -24,6 +24,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def busy():
+    """CPU seconds of everything on this machine; time that a hypervisor kept for others counts too."""
+    fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    return sum(int(fields[n]) for n in (0, 1, 2, 5, 6, 7)) / TICKS
+
+
 def pinned(command, cpus):
     if len(CPUS) == 1 or not shutil.which("taskset"):
         return command
@@ -93,6 +99,15 @@ class Process:
             if fields := stat_fields(pid):
                 total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
         return total
+
+    def forget_peak(self):
+        """`peak` counts from now on."""
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak(self):
+        """The most resident bytes of the process (alone) so far."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
     def wait_for(self, so, what, seconds=60.0, step=0.02):
         deadline = time.monotonic() + seconds

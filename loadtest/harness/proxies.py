@@ -148,19 +148,24 @@ def nginx(name, folder, cpus, **parts):
     return Proxy(name, port, ["nginx", "-p", str(folder), "-c", str(file), "-e", str(folder / "error.log")], cpus, folder)
 
 
-def service(folder, cpus=None, more=""):
+def lua():
+    """What loads nginx's Lua."""
+    told = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr
+    where = re.search(r"--modules-path=(\S+)", told).group(1)
+    return f"load_module {where}/ndk_http_module.so;\nload_module {where}/ngx_http_lua_module.so;"
+
+
+def service(folder, cpus=None, more="", modules=""):
     """Answers 200 at once, whatever comes; `more` are locations that do something else."""
     server = f'location / {{ return 200 "ok\\n"; }} {more}'
-    return nginx("service", folder / "service", cpus or LOAD[-1:], server=server).wait_until_up()
+    return nginx("service", folder / "service", cpus or LOAD[-1:], modules=modules, server=server).wait_until_up()
 
 
 def start_nginx(material, algorithm, service_port, folder):
     http = f"upstream service {{ server 127.0.0.1:{service_port}; keepalive 512; keepalive_requests 1000000000; }}"
     modules = check = ""
     if algorithm != "none":
-        told = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr
-        where = re.search(r"--modules-path=(\S+)", told).group(1)
-        modules = f"load_module {where}/ndk_http_module.so;\nload_module {where}/ngx_http_lua_module.so;"
+        modules = lua()
         http += (
             f'\n  lua_package_path "{HERE}/peers/?.lua;;";\n  init_by_lua_block {{ jwt = require "jwt"; jwt.init{{'
             f'algorithm="{algorithm}", issuer="{issuer(algorithm)}", key="{material.key_file(algorithm)}"}} }}'

@@ -45,10 +45,13 @@ def complete(answer):
 
 
 class Target:
-    """A path of a process with its tokens in rotation, over kept connections of its own."""
+    """A path of a process with its tokens in rotation, over kept connections of its own. `values`: one for each round."""
+
+    # Rounds of a slice, and those just before it, for the processor's caches.
+    length, lead = ROUNDS_A_SLICE, 1
 
     def __init__(self, name, proxy, path, tokens, status=200):
-        self.name, self.pid, self.port, self.status, self.at, self.cpu = name, proxy.pid, proxy.port, status, 0, []
+        self.name, self.pid, self.port, self.status, self.at, self.values = name, proxy.pid, proxy.port, status, 0, []
         self.requests = [request(path, token) for token in tokens]
         # All requests are sent once before the first slice. With tokens that must be new in each slice only some are, see `Once`.
         self.warm = max(30, 1 + len(self.requests) // CONNECTIONS)
@@ -68,6 +71,16 @@ class Target:
                     answer = answer + part if part else b""
                 self.due(answer)
         return rounds * CONNECTIONS
+
+    def prepare(self):
+        self.run(self.warm)
+
+    def slice(self):
+        """µs of CPU a request."""
+        self.run(self.lead)
+        before = nanoseconds(self.pid)
+        count = self.run(self.length)
+        return (nanoseconds(self.pid) - before) / 1e3 / count
 
     def due(self, answer):
         if answer[9:12] != b"%d" % self.status:
@@ -108,16 +121,12 @@ def nanoseconds(pid):
     return total
 
 
-def turns(targets, rounds, a_slice=ROUNDS_A_SLICE, lead=1):
-    """Fills `cpu` of each target: µs a request, one value a round. `lead` runs come before each slice, for the processor's caches."""
+def turns(targets, rounds):
     for target in targets:
-        target.run(target.warm)
+        target.prepare()
     for _ in range(rounds):
         for target in random.sample(targets, len(targets)):
-            target.run(lead)
-            before = nanoseconds(target.pid)
-            count = target.run(a_slice)
-            target.cpu.append((nanoseconds(target.pid) - before) / 1e3 / count)
+            target.values.append(target.slice())
 
 
 def middle(values):
@@ -157,18 +166,18 @@ class Slices(collections.defaultdict):
         return math.exp(mean), math.exp(mean) * error
 
 
-def started(opened, starts, rounds, say, **how):
+def started(opened, starts, rounds, say):
     """Slices of what `opened(number)`, a context, gives: a list of targets. Each start has its share of the rounds."""
     os.sched_setaffinity(0, set(LOAD))
     slices = Slices()
     for number in range(starts):
         with opened(number) as targets:
             try:
-                turns(targets, max(2, rounds // starts), **how)
+                turns(targets, max(2, rounds // starts))
             finally:
                 for target in targets:
                     target.close()
             for target in targets:
-                slices[target.name].append(target.cpu)
-        say(f"  start {number + 1} of {starts}: " + ", ".join(f"{t.name} {statistics.median(t.cpu):.1f}" for t in targets))
+                slices[target.name].append(target.values)
+        say(f"  start {number + 1} of {starts}: " + ", ".join(f"{t.name} {statistics.median(t.values):.1f}" for t in targets))
     return slices

@@ -1,0 +1,98 @@
+"""Half load for long, with a reload every second: whether memory, latency or errors grow."""
+
+import statistics
+import threading
+import time
+
+from . import tools, verdicts
+from .material import ALGORITHMS
+from .pace import Paced
+from .processes import CPUS, SUBJECT, busy
+from .proxies import Gateway
+from .scale import percentile
+from .scenarios import Reloader
+from .slices import request
+
+# The last third beside the middle third: the first is for caches to fill.
+MEMORY_FACTOR, P99_FACTOR = 1.10, 1.5
+# Share of all CPUs that other work on the machine may take before latency is no verdict.
+OTHERS = 0.05
+
+
+class Sampler(threading.Thread):
+    """Every second: resident memory of the gateway, and CPU time of what is no part of the run."""
+
+    def __init__(self, gateway, service):
+        super().__init__(daemon=True)
+        self.gateway, self.service, self.done, self.samples = gateway, service, threading.Event(), []
+        self.began, self.others = time.monotonic(), self.other()
+
+    def other(self):
+        return busy() - time.process_time() - self.gateway.cpu_seconds() - self.service.cpu_seconds()
+
+    def run(self):
+        while not self.done.wait(1):
+            self.samples.append((time.monotonic() - self.began, self.gateway.memory(), self.other()))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.join(5)
+
+
+def soak(bench, seconds, say):
+    """A scenario with its series: one entry a minute, or a tenth of a short run."""
+    span = 60 if seconds >= 600 else seconds / 10
+    requests = [request(f"/{a}", token) for n in range(1000) for a in ALGORITHMS for token in [bench.material.tokens[a][n]]]
+    folder = bench.folder / "soak"
+    with Gateway(bench.material.kong(bench.service.port), folder, SUBJECT, 1).ready() as gateway:
+        saturation = [tools.wrk(gateway, bench.everything(), 2 + bench.seconds // 5)["per_second"] for _ in range(2)][1]
+        client = Paced(gateway.port, requests)
+        rate = saturation / 2
+        client.run(rate, 2)
+        say(f"  saturation {saturation:.0f}/s; {rate:.0f}/s for {seconds} s, a reload every second")
+        with Reloader(gateway, bench) as reloader, Sampler(gateway, bench.service) as sampler:
+            client.failed, client.failures = client.failed[:0], client.failures.__class__()
+            client.run(rate, seconds)
+        client.close()
+    series = []
+    buckets = [[] for _ in range(round(seconds / span))]
+    for at, took in zip(client.at, client.took):
+        buckets[min(len(buckets) - 1, int(at / span))].append(took * 1e3)
+    for number, times in enumerate(buckets):
+        samples = [sample for sample in sampler.samples if number * span <= sample[0] < (number + 1) * span]
+        memory = [value for _, value, _ in samples]
+        between = samples[-1][0] - samples[0][0] if len(samples) > 1 else 0
+        series.append({
+            "at": (number + 1) * span, "requests": len(times), "errors": sum(number * span <= at < (number + 1) * span for at in client.failed),
+            "memory": statistics.median(memory) if memory else None, "most": max(memory, default=None),
+            "p50": statistics.median(times) if times else None, "p99": percentile(times, 0.99), "longest": max(times, default=None),
+            "others": (samples[-1][2] - samples[0][2]) / between / len(CPUS) if between else None,
+        })
+    third = len(series) // 3
+    parts = {name: part for name, part in [("middle", series[-2 * third:-third]), ("last", series[-third:])]}
+    of = lambda name, key: statistics.median(one[key] for one in parts[name] if one[key] is not None)
+    memory, p99 = (of("last", key) / of("middle", key) for key in ("memory", "p99"))
+    errors, others = len(client.failed), max(of(name, "others") for name in parts)
+    facts = [
+        f"saturation {saturation:.0f} requests/s (wrk); {len(client.took)} requests at {rate:.0f}/s ({rate / saturation:.0%}) in {seconds} s, "
+        f"{reloader.count} reloads, good and broken files in turn",
+        f"errors: {errors} {dict(client.failures) if errors else ''}",
+        f"resident memory: last third {of('last', 'memory') / 2**20:.1f} MiB, {memory:.3f} × the middle third's",
+        f"p99: last third {of('last', 'p99'):.2f} ms, {p99:.2f} × the middle third's; p50 {of('last', 'p50'):.2f} ms",
+    ]
+    held = not errors and not reloader.wrong and memory <= MEMORY_FACTOR
+    carried = seconds >= 300 and others <= OTHERS
+    if others > OTHERS:
+        facts.append(f"other work took {others:.0%} of the machine's CPUs: latency says nothing")
+    if seconds < 300:
+        facts.append("too short a run to see anything grow")
+    how = f"paced client, four algorithms, 1,000 tokens of each, {seconds} s, a reload every second; medians of {span:g} s"
+    failed = not held or (carried and p99 > P99_FACTOR)
+    verdict = verdicts.FAILED if failed else verdicts.PASSED if carried else verdicts.UNDECIDED
+    rows = [verdicts.row("half load with a reload every second", "no error; memory, p99 of the last third at most "
+                         f"{MEMORY_FACTOR:g} and {P99_FACTOR:g} × the middle third's", "; ".join(facts[1:]), verdict, how)]
+    return {"passed": not failed, "facts": facts + reloader.wrong, "numbers": {"series": series, "rate": rate}, "rows": rows}
