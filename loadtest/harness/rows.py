@@ -34,10 +34,8 @@ class Rows:
     def gateway(self, text, name, **how):
         return Gateway(text, self.folder / name, cpus=SUBJECT, threads=1, **how).ready(180)
 
-    def all(self):
-        for part in (self.beside, self.settings, self.credentials, self.threads, self.idle):
-            self.say(f" {part.__name__}")
-            yield from part()
+    def parts(self):
+        return [self.beside, self.settings, self.credentials, self.threads, self.idle]
 
     def beside(self):
         """Beside the bare framework and other proxies; tokens seen before and tokens never seen."""
@@ -88,7 +86,6 @@ class Rows:
             # Targets keep their connections: one that is closed after a refusal ends the measurement.
             yield verdicts.ratio(what, 1.15, s.ratio(name, f"{name}, haproxy"), f"{self.slices}; connections kept", "HAProxy")
         yield verdicts.ratio("HS256, token of 8 KiB", 1.0, s.ratio("8 KiB", "8 KiB, nginx"), f"{self.slices}; 100 tokens", "nginx with Lua")
-        self.found = s
 
     def misses(self, gateway, algorithm):
         return [gateway.metric(MISS.format(part, algorithm)) for part in ("sum", "count")]

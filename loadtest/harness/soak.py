@@ -80,7 +80,7 @@ def soak(bench, seconds, say):
     facts = [
         f"saturation {saturation:.0f} requests/s (wrk); {len(client.took)} requests at {rate:.0f}/s ({rate / saturation:.0%}) in {seconds} s, "
         f"{reloader.count} reloads, good and broken files in turn",
-        f"errors: {errors} {dict(client.failures) if errors else ''}",
+        f"{errors} errors" + (f" {dict(client.failures)}" if errors else ""),
         f"resident memory: last third {of('last', 'memory') / 2**20:.1f} MiB, {memory:.3f} × the middle third's",
         f"p99: last third {of('last', 'p99'):.2f} ms, {p99:.2f} × the middle third's; p50 {of('last', 'p50'):.2f} ms",
     ]
