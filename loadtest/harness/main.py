@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import shutil
 import sys
+import time
 
 from . import added, edges, hits, latency, machine, provider, report, rows, scale, soak, stored, verdicts
 from .compare import compare
@@ -25,7 +26,7 @@ USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=300, row_rounds=100
              consumers=[1000, 10_000, 100_000, 1_000_000], live=(1, 10_000, 1_000_000), tokens=100_000, reloads=3)
 SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=100, row_rounds=50, latency_rounds=15, slice=1, requests=120_000, soak=300,
              consumers=[1000, 10_000, 100_000], live=(1, 10_000, 100_000))
-QUICK = dict(SHORT, seconds=5, rate=200, reps=1, rounds=20, row_rounds=10, starts=2, latency_rounds=4, requests=20_000, soak=20,
+QUICK = dict(SHORT, seconds=5, rate=200, reps=1, rounds=20, row_rounds=12, starts=3, latency_rounds=4, requests=20_000, soak=20,
              consumers=[1000, 10_000], live=(1, 10_000), tokens=10_000, reloads=2)
 CHOSEN = ("seconds", "rate", "reps", "measure", "rounds", "soak", "consumers")
 
@@ -63,6 +64,7 @@ class Run:
 
     def one(self, name):
         say(f"\n{name}")
+        start = time.monotonic()
         with failing_softly(self.results, name):
             if name in MEASURED:
                 getattr(self, name)()
@@ -72,6 +74,7 @@ class Run:
             for fact in result["facts"]:
                 say(f"  {fact}")
             say("  passed" if result["passed"] else "  FAILED")
+        say(f"  ({time.monotonic() - start:.0f} s)")
 
     def add(self, found):
         for row in found:

@@ -68,14 +68,14 @@ class Report:
         cell = lambda text: text.replace("|", "\\|").replace("\n", " ")
         self.add("## Targets", "", ", ".join(f"{number} {verdict}" for verdict, number in count.items()) + ". *Undecided*: the figure is there, and what keeps it "
                  "from being a verdict. Figures with ± are means with their 95 % interval.", "",
-                 "| what | target | figure | verdict |", "| --- | --- | --- | --- |",
-                 *(f"| {cell(row['what'])} | {cell(row['target'])} | {cell(row['figure'])} | "
-                   f"{'**failed**' if row['verdict'] == 'failed' else row['verdict']} |" for row in rows))
+                 "| | what | target | figure | verdict |", "| --- | --- | --- | --- | --- |",
+                 *(f"| {number} | {cell(row['what'])} | {cell(row['target'])} | {cell(row['figure'])} | "
+                   f"{'**failed**' if row['verdict'] == 'failed' else row['verdict']} |" for number, row in enumerate(rows, 1)))
         # Rows that were measured together share their method.
         methods = {}
-        for row in rows:
-            methods.setdefault(row["how"], []).append(row["what"])
-        self.add("How each was measured:", "", *(f"- {', '.join(whats)}: {how}" for how, whats in methods.items()))
+        for number, row in enumerate(rows, 1):
+            methods.setdefault(row["how"], []).append(str(number))
+        self.add("How each was measured:", "", *(f"- {', '.join(numbers)}: {how}" for how, numbers in methods.items()))
 
     def scenarios(self, scenarios):
         self.add("## Scenarios", "", "| scenario | verdict | |", "| --- | --- | --- |", *(

@@ -131,7 +131,7 @@ class Rows:
         control = "a second process of the same differs by {:+.2f} ± {:.2f} µs".format(*s.difference("control", "one route"))
         how = f"{self.slices}; two processes; 10,000 paths in turn"
         yield verdicts.difference("10,000 routes over one", 1.0, s.difference("routes", "one route"), how, note=control)
-        yield verdicts.difference("access log on (a file) over off", 1.5, s.difference("log", "one route"), how, note=control)
+        yield verdicts.difference("access log on (a file) over off", 1.5, s.difference("log", "one route"), f"{how}; the thread that writes it included", note=control)
         own = "kong_latency_metrics only: the gateway's own histograms cannot be switched off"
         yield verdicts.difference("histograms of latency on over off", 0.3, s.difference("one route", "no histograms"), how, note=f"{own}; {control}")
 

@@ -34,7 +34,7 @@ def ratio(what, limit, measured, how, of, note=""):
     value, error = measured
     verdict, why = decide(value, error, limit)
     notes = "; ".join(filter(None, [note, why]))
-    return row(what, f"{limit:g} × {of} at most", f"{value:.3f} ± {error:.3f} ×", verdict, how, notes, value=value, error=error, limit=limit)
+    return row(f"{what}, beside {of}", f"{limit:g} × at most", f"{value:.3f} ± {error:.3f} ×", verdict, how, notes, value=value, error=error, limit=limit)
 
 
 def bound(what, target, value, limit, unit, how, note=""):
