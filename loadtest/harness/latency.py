@@ -5,7 +5,7 @@ import statistics
 
 from . import verdicts
 from .pace import Paced
-from .processes import SUBJECT
+from .processes import SUBJECT, Others
 from .proxies import Gateway, start_floor, start_haproxy
 from .scale import percentile
 from .slices import Slices, request, started
@@ -55,15 +55,17 @@ def latency(material, upstream, folder, rounds, starts, seconds, say):
 
         share = rounds if rate == RATE else max(starts, rounds // 3)
         say(f" {rate} requests/s")
+        others = Others()
         slices = started(opened, starts, share, say)
         points[rate] = {name: (slices.median(name), p99.median(name)) for name in slices}
         if rate == RATE:
-            found = slices
+            found, in_the_way = slices, others.stand_in_the_way()
     how = (f"{RATE} requests/s, each timed from when it was due; slices of {seconds} s in turns, {starts} starts, {max(2, rounds // starts)} rounds each; "
            "differences of medians")
     alone = "the floor adds {:.0f} ± {:.0f} µs to the service".format(*found.difference("floor", "service alone"))
-    rows = [
-        verdicts.difference(f"median latency at {RATE} requests/s over the floor's: {name}", LIMIT, found.difference(name, "floor"), how, note=alone)
-        for name in ("open route", "RS256")
-    ]
+    rows = []
+    for name in ("open route", "RS256"):
+        rows.append(verdicts.difference(f"median latency at {RATE} requests/s over the floor's: {name}", LIMIT, found.difference(name, "floor"), how, note=alone))
+        if in_the_way:
+            rows[-1].update(verdict=verdicts.UNDECIDED, figure=f"{rows[-1]['figure']}; {in_the_way}")
     return rows, points

@@ -9,6 +9,7 @@ import time
 from . import added, edges, hits, latency, machine, provider, report, rows, scale, soak, stored, verdicts
 from .compare import compare
 from .material import Material
+from .processes import Others
 from .proxies import service
 from .scenarios import SCENARIOS, Bench, failing_softly
 
@@ -64,7 +65,7 @@ class Run:
 
     def one(self, name):
         say(f"\n{name}")
-        start = time.monotonic()
+        start, others = time.monotonic(), Others()
         with failing_softly(self.results, name):
             if name in MEASURED:
                 getattr(self, name)()
@@ -74,7 +75,9 @@ class Run:
             for fact in result["facts"]:
                 say(f"  {fact}")
             say("  passed" if result["passed"] else "  FAILED")
-        say(f"  ({time.monotonic() - start:.0f} s)")
+        took = self.measured.setdefault("took", {})
+        took[name] = {"seconds": time.monotonic() - start, "others": others.share()}
+        say(f"  ({took[name]['seconds']:.0f} s, other work meanwhile {took[name]['others']:.0%} of the CPUs)")
 
     def add(self, found):
         for row in found:
@@ -141,6 +144,8 @@ def main():
         for name in given.wanted:
             run.one(name)
     place = pathlib.Path(given.report).resolve() if given.report else WORK / "report"
+    facts["parts"] = "; ".join(f"{name} {took['seconds'] / 60:.1f} min, other work meanwhile {took['others']:.0%} of the CPUs"
+                              for name, took in run.measured["took"].items())
     say(f"\n{report.write(place, facts, run.results, run.table, run.measured)}")
     failed = [name for name, result in run.results.items() if not result["passed"]] + [r["what"] for r in run.table if r["verdict"] == verdicts.FAILED]
     for name in failed:

@@ -24,12 +24,6 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def busy():
-    """CPU seconds of everything on this machine; time that a hypervisor kept for others counts too."""
-    fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    return sum(int(fields[n]) for n in (0, 1, 2, 5, 6, 7)) / TICKS
-
-
 def pinned(command, cpus):
     if len(CPUS) == 1 or not shutil.which("taskset"):
         return command
@@ -57,6 +51,34 @@ def tree(root):
         found.append(pid)
         waiting += children.get(pid, [])
     return found
+
+
+class Others:
+    """What is no part of this run: its share of all CPUs since this was made, or since `again`. Time that a hypervisor kept counts too."""
+
+    # From here on latency says more about the machine than about a proxy.
+    MOST = 0.05
+
+    def __init__(self):
+        self.again()
+
+    def read(self):
+        fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        # Of this process and all below it; a process that has ended is in its parent's count of those.
+        ours = sum(int(n) for pid in tree(os.getpid()) if (stat := stat_fields(pid)) for n in stat[11:15])
+        return (sum(int(fields[n]) for n in (0, 1, 2, 5, 6, 7)) - ours) / TICKS, time.monotonic()
+
+    def again(self):
+        self.used, self.at = self.read()
+
+    def share(self):
+        used, at = self.read()
+        return max(0.0, (used - self.used) / max(1e-3, at - self.at) / os.cpu_count())
+
+    def stand_in_the_way(self):
+        """Why latency says nothing, or nothing."""
+        share = self.share()
+        return f"other work took {share:.0%} of the machine's CPUs: latency says nothing" if share > self.MOST else ""
 
 
 def get(url, headers=None, timeout=20):

@@ -16,6 +16,7 @@ import time
 import jwt
 
 from . import machine, verdicts
+from .processes import Others
 from .proxies import Gateway, service
 
 WORK = pathlib.Path(__file__).resolve().parents[2] / "target/loadtest"
@@ -139,6 +140,7 @@ def measure(routes, consumers, reloads, form, folder, patience=180, say=print, y
             say(f"{routes} routes, {consumers} consumers: {len(first) / 2**20:.1f} MiB of {form}")
             say(f"ready after {ready:.2f} s; {memory[0] / 2**20:.0f} MiB resident")
 
+            others = Others()
             clients = load(gateway.port, routes, consumers)
             time.sleep(5)
             quiet = [took for client in clients for _, took in client.times]
@@ -163,6 +165,7 @@ def measure(routes, consumers, reloads, form, folder, patience=180, say=print, y
             # What it comes back to: the allocator gives pages back a while later.
             time.sleep(10)
             settled = gateway.memory()
+            in_the_way = others.stand_in_the_way()
             for client in clients:
                 client.done.set()
             failed = [failure for client in clients for failure in client.failed]
@@ -172,7 +175,7 @@ def measure(routes, consumers, reloads, form, folder, patience=180, say=print, y
     return {
         "routes": routes, "consumers": consumers, "format": form, "file_bytes": len(first), "ready_s": ready, "yaml_ready_s": yaml_ready,
         "memory": memory, "settled": settled, "peak": max(peaks), "reload_s": took, "quiet_ms": spread(quiet), "reload_ms": spread(every),
-        "failed": failed,
+        "failed": failed, "in_the_way": in_the_way,
     }
 
 
@@ -205,6 +208,8 @@ def verdicts_of(sizes):
                                how, f"{most['quiet_ms']['longest']:.1f} ms between reloads; {len(most['failed'])} failed"))
     if most["failed"]:
         rows[-1]["verdict"] = verdicts.FAILED
+    elif most["in_the_way"]:
+        rows[-1].update(verdict=verdicts.UNDECIDED, figure=f"{rows[-1]['figure']}; {most['in_the_way']}")
     if "write_ms" in most:
         write = most["write_ms"]
         rows.append(bound("a credential written until it is served (p99)", write["p99"], 50, "ms", "SQLite; 100 writes, each used at once",

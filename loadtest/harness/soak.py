@@ -7,7 +7,7 @@ import time
 from . import tools, verdicts
 from .material import ALGORITHMS
 from .pace import Paced
-from .processes import CPUS, SUBJECT, busy
+from .processes import SUBJECT, Others
 from .proxies import Gateway
 from .scale import percentile
 from .scenarios import Reloader
@@ -15,24 +15,19 @@ from .slices import request
 
 # The last third beside the middle third: the first is for caches to fill.
 MEMORY_FACTOR, P99_FACTOR = 1.10, 1.5
-# Share of all CPUs that other work on the machine may take before latency is no verdict.
-OTHERS = 0.05
 
 
 class Sampler(threading.Thread):
-    """Every second: resident memory of the gateway, and CPU time of what is no part of the run."""
+    """Every second: resident memory of the gateway, and the share of the CPUs that is no part of the run."""
 
-    def __init__(self, gateway, service):
+    def __init__(self, gateway):
         super().__init__(daemon=True)
-        self.gateway, self.service, self.done, self.samples = gateway, service, threading.Event(), []
-        self.began, self.others = time.monotonic(), self.other()
-
-    def other(self):
-        return busy() - time.process_time() - self.gateway.cpu_seconds() - self.service.cpu_seconds()
+        self.gateway, self.done, self.samples, self.others, self.began = gateway, threading.Event(), [], Others(), time.monotonic()
 
     def run(self):
         while not self.done.wait(1):
-            self.samples.append((time.monotonic() - self.began, self.gateway.memory(), self.other()))
+            self.samples.append((time.monotonic() - self.began, self.gateway.memory(), self.others.share()))
+            self.others.again()
 
     def __enter__(self):
         self.start()
@@ -54,7 +49,7 @@ def soak(bench, seconds, say):
         rate = saturation / 2
         client.run(rate, 2)
         say(f"  saturation {saturation:.0f}/s; {rate:.0f}/s for {seconds} s, a reload every second")
-        with Reloader(gateway, bench) as reloader, Sampler(gateway, bench.service) as sampler:
+        with Reloader(gateway, bench) as reloader, Sampler(gateway) as sampler:
             client.failed, client.failures = client.failed[:0], client.failures.__class__()
             client.run(rate, seconds)
         client.close()
@@ -65,12 +60,11 @@ def soak(bench, seconds, say):
     for number, times in enumerate(buckets):
         samples = [sample for sample in sampler.samples if number * span <= sample[0] < (number + 1) * span]
         memory = [value for _, value, _ in samples]
-        between = samples[-1][0] - samples[0][0] if len(samples) > 1 else 0
         series.append({
             "at": (number + 1) * span, "requests": len(times), "errors": sum(number * span <= at < (number + 1) * span for at in client.failed),
             "memory": statistics.median(memory) if memory else None, "most": max(memory, default=None),
             "p50": statistics.median(times) if times else None, "p99": percentile(times, 0.99), "longest": max(times, default=None),
-            "others": (samples[-1][2] - samples[0][2]) / between / len(CPUS) if between else None,
+            "others": statistics.mean(share for _, _, share in samples) if samples else None,
         })
     third = len(series) // 3
     parts = {name: part for name, part in [("middle", series[-2 * third:-third]), ("last", series[-third:])]}
@@ -85,8 +79,8 @@ def soak(bench, seconds, say):
         f"p99: last third {of('last', 'p99'):.2f} ms, {p99:.2f} × the middle third's; p50 {of('last', 'p50'):.2f} ms",
     ]
     held = not errors and not reloader.wrong and memory <= MEMORY_FACTOR
-    carried = seconds >= 300 and others <= OTHERS
-    if others > OTHERS:
+    carried = seconds >= 300 and others <= Others.MOST
+    if others > Others.MOST:
         facts.append(f"other work took {others:.0%} of the machine's CPUs: latency says nothing")
     if seconds < 300:
         facts.append("too short a run to see anything grow")
