@@ -36,7 +36,7 @@ def hits(material, upstream, folder, tokens, requests, say):
             cpu = (nanoseconds(gateway.pid) - used) / 1e3 / sent
             hit, miss = (now - then for now, then in zip(counts(), before))
             target.close()
-            points.append({"size": size, "ratio": hit / max(1, hit + miss), "cpu_us": cpu, "most": most, "checks": hit + miss, "requests": sent,
+            points.append({"size": size, "tokens": tokens, "ratio": hit / max(1, hit + miss), "cpu_us": cpu, "most": most, "checks": hit + miss, "requests": sent,
                            "memory": gateway.memory()})
             say(f"  verified_token_cache_size {size}: {points[-1]['ratio']:.1%} of {hit + miss:.0f} checks ({most:.1%} with room for all), "
                 f"{cpu:.1f} µs a request, {gateway.memory() / 2**20:.0f} MiB")

@@ -25,7 +25,7 @@ def grid(highest):
     for tick in range(5):
         value = highest * tick / 4
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>'
-                   f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end" fill="#555">{value:.3g}</text>')
+                   f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end" fill="#555">{f"{value:,.0f}" if value >= 100 else f"{value:.3g}"}</text>')
     return out, y
 
 
