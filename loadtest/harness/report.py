@@ -153,10 +153,8 @@ def write(folder, machine, scenarios, rows, measured):
         report.targets(rows)
     if scenarios:
         report.scenarios(scenarios)
-    for name in ("comparison", "added", "latency", "sizes", "hits"):
+    for name in ("comparison", "added", "latency", "sizes", "hits", "soak"):
         if measured.get(name):
             getattr(report, name)(measured[name])
-    if series := scenarios.get("soak", {}).get("numbers", {}).get("series"):
-        report.soak(series)
     (folder / "REPORT.md").write_text("\n".join(report.text).rstrip() + "\n")
     return folder / "REPORT.md"

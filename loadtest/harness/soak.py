@@ -39,7 +39,7 @@ class Sampler(threading.Thread):
 
 
 def soak(bench, seconds, say):
-    """A scenario with its series: one entry a minute, or a tenth of a short run."""
+    """A row, and the series: one entry a minute, or for a tenth of a short run."""
     span = 60 if seconds >= 600 else seconds / 10
     requests = [request(f"/{a}", token) for n in range(1000) for a in ALGORITHMS for token in [bench.material.tokens[a][n]]]
     folder = bench.folder / "soak"
@@ -78,15 +78,17 @@ def soak(bench, seconds, say):
         f"resident memory: last third {of('last', 'memory') / 2**20:.1f} MiB, {memory:.3f} × the middle third's",
         f"p99: last third {of('last', 'p99'):.2f} ms, {p99:.2f} × the middle third's; p50 {of('last', 'p50'):.2f} ms",
     ]
-    held = not errors and not reloader.wrong and memory <= MEMORY_FACTOR
-    carried = seconds >= 300 and others <= Others.MOST
+    long = seconds >= 300
+    carried = long and others <= Others.MOST
     if others > Others.MOST:
         facts.append(f"other work took {others:.0%} of the machine's CPUs: latency says nothing")
-    if seconds < 300:
+    if not long:
         facts.append("too short a run to see anything grow")
     how = f"paced client, four algorithms, 1,000 tokens of each, {seconds} s, a reload every second; medians of {span:g} s"
-    failed = not held or (carried and p99 > P99_FACTOR)
+    failed = errors or reloader.wrong or (long and memory > MEMORY_FACTOR) or (carried and p99 > P99_FACTOR)
     verdict = verdicts.FAILED if failed else verdicts.PASSED if carried else verdicts.UNDECIDED
     rows = [verdicts.row("half load with a reload every second", "no error; memory, p99 of the last third at most "
-                         f"{MEMORY_FACTOR:g} and {P99_FACTOR:g} × the middle third's", "; ".join(facts[1:]), verdict, how)]
-    return {"passed": not failed, "facts": facts + reloader.wrong, "numbers": {"series": series, "rate": rate}, "rows": rows}
+                         f"{MEMORY_FACTOR:g} and {P99_FACTOR:g} × the middle third's", "; ".join(facts[1:] + reloader.wrong[:3]), verdict, how)]
+    for fact in facts + reloader.wrong:
+        say(f"  {fact}")
+    return rows, series
