@@ -212,7 +212,7 @@ def verdicts_of(sizes):
         rows[-1].update(verdict=verdicts.UNDECIDED, figure=f"{rows[-1]['figure']}; {most['in_the_way']}")
     if "write_ms" in most:
         write = most["write_ms"]
-        rows.append(bound("a credential written until it is served (p99)", write["p99"], 50, "ms", "SQLite; 100 writes, each used at once",
+        rows.append(bound("a credential written until it is served (p99)", write["p99"], 50, "ms", "SQLite; 300 writes, each used at once",
                           f"longest {write['longest']:.1f} ms; {write['refused']} not served at once"))
         if write["refused"]:
             rows[-1]["verdict"] = verdicts.FAILED

@@ -96,7 +96,7 @@ def sqlite(consumers, upstream, folder, patience, say):
     with Stored(database, folder / "gateway") as gateway:
         gateway.ready(patience)
         ready, memory = time.monotonic() - start, gateway.memory()
-        times, refused = write(Admin(gateway.admin), gateway, consumers, 100, 0.03)
+        times, refused = write(Admin(gateway.admin), gateway, consumers, 300, 0.03)
     shutil.rmtree(folder)
     times = {"p50": statistics.median(times) * 1e3, "p99": percentile(times, 0.99) * 1e3, "longest": max(times) * 1e3, "refused": refused}
     say(f"{consumers} consumers in SQLite: imported in {imported:.1f} s, ready after {ready:.2f} s, {memory / 2**20:.0f} MiB; a credential written is "
