@@ -56,7 +56,7 @@ def tree(root):
 class Others:
     """What is no part of this run: its share of all CPUs since this was made, or since `again`. Time that a hypervisor kept counts too."""
 
-    # From here on latency says more about the machine than about a proxy.
+    # From here on times say more about the machine than about a proxy.
     MOST = 0.05
 
     def __init__(self):
@@ -76,9 +76,9 @@ class Others:
         return max(0.0, (used - self.used) / max(1e-3, at - self.at) / os.cpu_count())
 
     def stand_in_the_way(self):
-        """Why latency says nothing, or nothing."""
+        """Why times say nothing; empty when they do."""
         share = self.share()
-        return f"other work took {share:.0%} of the machine's CPUs: latency says nothing" if share > self.MOST else ""
+        return f"other work took {share:.0%} of the machine's CPUs: times say nothing" if share > self.MOST else ""
 
 
 def get(url, headers=None, timeout=20):

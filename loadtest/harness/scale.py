@@ -189,7 +189,14 @@ def verdicts_of(sizes):
 
     def bound(what, value, limit, unit, how=how, note=""):
         one = verdicts.bound(f"{what}, {at}", f"{limit:g} {unit} with 1,000,000", value, limit, unit, how, "; ".join(filter(None, [note, small])))
-        return {**one, "verdict": verdicts.UNDECIDED} if small and (one["verdict"] == verdicts.PASSED or unit == EACH) else one
+        if small and (one["verdict"] == verdicts.PASSED or unit == EACH):
+            one["verdict"] = verdicts.UNDECIDED
+        return one if unit == EACH else timed(one)
+
+    def timed(one):
+        if most["in_the_way"]:
+            one.update(verdict=verdicts.UNDECIDED, figure=f"{one['figure']}; {most['in_the_way']}")
+        return one
 
     rows = []
     if more:
@@ -208,8 +215,8 @@ def verdicts_of(sizes):
                                how, f"{most['quiet_ms']['longest']:.1f} ms between reloads; {len(most['failed'])} failed"))
     if most["failed"]:
         rows[-1]["verdict"] = verdicts.FAILED
-    elif most["in_the_way"]:
-        rows[-1].update(verdict=verdicts.UNDECIDED, figure=f"{rows[-1]['figure']}; {most['in_the_way']}")
+    else:
+        timed(rows[-1])
     if "write_ms" in most:
         write = most["write_ms"]
         rows.append(bound("a credential written until it is served (p99)", write["p99"], 50, "ms", "SQLite; 300 writes, each used at once",
