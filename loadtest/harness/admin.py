@@ -1,71 +1,21 @@
 """What the Admin API costs over a large database: import, start, one write until it is served, a page of a list."""
 
 import argparse
-import http.client
 import json
-import os
-import pathlib
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 
-import jwt
-
 from . import machine
-from .processes import CPUS, free_port, get
-from .proxies import GATEWAY, Proxy, service
-from .scale import WORK, generate, load, percentile, secret
+from .proxies import service
+from .scale import WORK, generate, load, percentile
+from .stored import Admin, Stored, fill, write
 
 LIMIT = 0.050
 DELAY = 0.010
 TAGS = 100
-
-
-class Stored(Proxy):
-    """The gateway over a database."""
-
-    def __init__(self, database, folder):
-        for name in [name for name in os.environ if name.startswith("PORTCULLIS_")]:
-            del os.environ[name]
-        port, self.status, self.admin = free_port(), free_port(), free_port()
-        self.settings = {
-            "PORTCULLIS_PREFIX": str(folder),
-            "PORTCULLIS_DATABASE": database,
-            "PORTCULLIS_PROXY_LISTEN": f"127.0.0.1:{port}",
-            "PORTCULLIS_ADMIN_LISTEN": f"127.0.0.1:{self.admin}",
-            "PORTCULLIS_STATUS_LISTEN": f"127.0.0.1:{self.status}",
-            "PORTCULLIS_PROXY_ACCESS_LOG": "off",
-        }
-        super().__init__("portcullis", port, [GATEWAY, "run"], CPUS, folder, self.settings)
-
-    def ready(self, seconds):
-        try:
-            self.wait_for(lambda: get(f"http://127.0.0.1:{self.status}/status/ready")[0] == 200, self.name, seconds, 0.01)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-
-class Admin:
-    """One kept connection to the Admin API."""
-
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self.connection.connect()
-
-    def ask(self, method, path, body=None):
-        """Status, body as bytes, and seconds until the last byte was there."""
-        text = None if body is None else json.dumps(body)
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        start = time.monotonic()
-        self.connection.request(method, path, text, headers)
-        answer = self.connection.getresponse()
-        data = answer.read()
-        return answer.status, data, time.monotonic() - start
 
 
 def said(name, times):
@@ -87,24 +37,6 @@ def pages(admin, path, most):
         found = re.search(rb'"next":"([^"]+)"', data[-600:])
         path = found and found.group(1).decode()
     return times, entities
-
-
-def write(admin, gateway, consumers, count, pause):
-    """Credentials of consumers all over the table: times until the answer; each is used at once."""
-    proxy = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
-    times, refused = [], 0
-    for n in range(count):
-        name, key = f"consumer-{n * 7919 % consumers:06d}", f"new-{time.monotonic_ns()}"
-        status, data, took = admin.ask("PUT", f"/consumers/{name}/jwt/{key}", {"secret": secret(n)})
-        assert status == 200, data
-        times.append(took)
-        token = jwt.encode({"iss": key, "exp": int(time.time()) + 600}, secret(n), algorithm="HS256")
-        proxy.request("GET", "/api/00000", headers={"Authorization": f"Bearer {token}"})
-        answer = proxy.getresponse()
-        answer.read()
-        refused += answer.status != 200
-        time.sleep(pause)
-    return times, refused
 
 
 def main():
@@ -137,10 +69,7 @@ def main():
         file = folder / "kong.json"
         file.write_text(json.dumps(text))
         del text
-        env = dict(os.environ, PORTCULLIS_DATABASE=database, PORTCULLIS_PREFIX=str(folder))
-        start = time.monotonic()
-        subprocess.run([GATEWAY, "config", "import", str(file)], env=env, check=True)
-        imported = time.monotonic() - start
+        imported = fill(database, file, folder)
         print(f"{arguments.consumers} consumers with a credential each: imported in {imported:.1f} s", flush=True)
         start = time.monotonic()
         with Stored(database, folder / "gateway") as gateway:

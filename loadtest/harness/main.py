@@ -4,16 +4,17 @@ import argparse
 import pathlib
 import shutil
 import sys
+import time
 
-from . import machine, provider, report, scale
-from .added import added
+from . import added, edges, hits, latency, machine, provider, report, rows, scale, soak, stored, verdicts
 from .compare import compare
 from .material import Material
+from .processes import Others
 from .proxies import service
 from .scenarios import SCENARIOS, Bench, failing_softly
 
-# What gives figures and no verdict.
-FIGURES = ("compare", "added", "scale")
+# What gives figures, some with a verdict in the table of targets; in the order they run.
+MEASURED = ("rows", "latency", "edges", "compare", "added", "hits", "scale", "soak")
 WORK = pathlib.Path(__file__).resolve().parents[2] / "target/loadtest"
 
 
@@ -21,57 +22,135 @@ def say(text):
     print(text, flush=True)
 
 
-def main():
+# What a run takes, by its kind. `rounds` are those of slices, in all starts of the processes.
+USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=300, row_rounds=100, starts=5, latency_rounds=30, slice=2, requests=400_000, soak=1800,
+             consumers=[1000, 10_000, 100_000, 1_000_000], live=(1, 10_000, 1_000_000), tokens=100_000, reloads=3)
+SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=100, row_rounds=50, latency_rounds=15, slice=1, requests=120_000, soak=300,
+             consumers=[1000, 10_000, 100_000], live=(1, 10_000, 100_000))
+QUICK = dict(SHORT, seconds=5, rate=200, reps=1, rounds=20, row_rounds=12, starts=3, latency_rounds=4, requests=20_000, soak=20,
+             consumers=[1000, 10_000], live=(1, 10_000), tokens=10_000, reloads=2)
+CHOSEN = ("seconds", "rate", "reps", "measure", "rounds", "soak", "consumers")
+
+
+def arguments():
     parser = argparse.ArgumentParser(prog="loadtest/run")
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}, compare, added, scale; all by default")
-    parser.add_argument("--quick", action="store_true", help="short runs: whether it works at all")
-    parser.add_argument("--seconds", type=int, help="length of a scenario (15; 5 with --quick)")
+    parser.add_argument("wanted", nargs="*", metavar="NAME", help=f"{', '.join((*SCENARIOS, *MEASURED))}; all by default")
+    parser.add_argument("--short", action="store_true", help="fewer repetitions, 100,000 consumers at most, half load for 5 minutes")
+    parser.add_argument("--quick", action="store_true", help="whether it works at all; its figures say nothing")
+    parser.add_argument("--seconds", type=int, help="length of a scenario (15; 10 with --short; 5 with --quick)")
     parser.add_argument("--rate", type=int, help="requests/s of the k6 scenarios (500; 200 with --quick)")
     parser.add_argument("--storm", type=int, default=provider.STORM, help="made-up key ids a second (10000)")
-    parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 1 with --quick)")
-    parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1 with --quick)")
-    parser.add_argument("--rounds", type=int, help="rounds of `added` (300; 20 with --quick)")
+    parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 2; 1)")
+    parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1; 1)")
+    parser.add_argument("--rounds", type=int, help="rounds of `added` (300; 100; 20)")
+    parser.add_argument("--soak", type=int, help="seconds of `soak` (1800; 300; 20)")
     parser.add_argument("--report", help="folder of the report (target/loadtest/report); `loadtest` for one to be committed")
-    parser.add_argument("--consumers", type=int, nargs="+", help="sizes of `scale` (1000 to 1000000; 1000 10000 with --quick)")
-    arguments = parser.parse_args()
-    wanted = arguments.scenarios or [*SCENARIOS, *FIGURES]
-    unknown = [name for name in wanted if name not in SCENARIOS and name not in FIGURES]
+    parser.add_argument("--consumers", type=int, nargs="+", help="sizes of `scale` and `rows` (1000 to 1000000; to 100000; to 10000)")
+    given = parser.parse_args()
+    given.wanted = given.wanted or [*SCENARIOS, *MEASURED]
+    unknown = [name for name in given.wanted if name not in SCENARIOS and name not in MEASURED]
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}")
-    choose = lambda given, usual, quick: given or (quick if arguments.quick else usual)
+    size = dict(QUICK if given.quick else SHORT if given.short else USUAL)
+    size.update({name: getattr(given, name) for name in CHOSEN if getattr(given, name)})
+    return given, argparse.Namespace(**size)
 
+
+class Run:
+    """One run: `results` are verdicts of scenarios, `table` the rows of targets, `measured` everything else."""
+
+    def __init__(self, bench, size):
+        self.bench, self.size, self.material, self.service, self.folder = bench, size, bench.material, bench.service, bench.folder
+        self.results, self.table, self.measured = {}, [], {}
+
+    def one(self, name):
+        say(f"\n{name}")
+        start, others = time.monotonic(), Others()
+        with failing_softly(self.results, name):
+            if name in MEASURED:
+                getattr(self, name)()
+            else:
+                self.results[name] = SCENARIOS[name](self.bench)
+        if result := self.results.get(name):
+            for fact in result["facts"]:
+                say(f"  {fact}")
+            say("  passed" if result["passed"] else "  FAILED")
+        took = self.measured.setdefault("took", {})
+        took[name] = {"seconds": time.monotonic() - start, "others": others.share()}
+        say(f"  ({took[name]['seconds']:.0f} s, other work meanwhile {took[name]['others']:.0%} of the CPUs)")
+
+    def add(self, found):
+        for row in found:
+            self.table.append(row)
+            say(f"  {verdicts.shown(row)}")
+
+    def parts(self, name, parts):
+        """Each for itself: one that cannot be measured does not take the others with it."""
+        for part in parts:
+            say(f" {part.__name__}")
+            place = f"{name}: {part.__name__}"
+            with failing_softly(self.results, place):
+                self.add(part())
+            if place in self.results:
+                say("  FAILED\n  " + "\n  ".join(self.results[place]["facts"]))
+
+    def rows(self):
+        size = self.size
+        self.parts("rows", rows.Rows(self.material, self.service, self.folder, size.row_rounds, size.starts, size.consumers, size.seconds // 3, say).parts())
+
+    def latency(self):
+        size = self.size
+        found, points = latency.latency(self.material, self.service, self.folder, size.latency_rounds, min(size.starts, 3), size.slice, say)
+        self.measured["latency"] = points
+        self.add(found)
+
+    def edges(self):
+        size = self.size
+        self.parts("edges", edges.Edges(self.material, self.folder, size.row_rounds // 2, min(size.starts, 4), say).parts())
+
+    def compare(self):
+        self.measured["comparison"] = compare(self.material, self.service, self.folder, self.size.measure, self.size.reps, say)
+
+    def added(self):
+        self.measured["added"] = added.added(self.material, self.service, self.folder, self.size.rounds, say, self.size.live)
+        self.add(added.verdicts_of(self.measured["added"]))
+
+    def hits(self):
+        self.measured["hits"] = hits.hits(self.material, self.service, self.folder, self.size.tokens, self.size.requests, say)
+
+    def scale(self):
+        sizes = self.measured.setdefault("sizes", [])
+        for consumers in self.size.consumers:
+            sizes.append(scale.measure(1000, consumers, self.size.reloads, "json", self.folder / "scale", 600, say, yaml=True))
+            sizes[-1].update(stored.sqlite(consumers, self.service, self.folder / "stored", 600, say))
+        self.add(scale.verdicts_of(sizes))
+
+    def soak(self):
+        found, self.measured["soak"] = soak.soak(self.bench, self.size.soak, say)
+        self.add(found)
+
+
+def main():
+    given, size = arguments()
     facts = machine.describe()
+    facts["kind of run"] = "quick: its figures say nothing" if given.quick else "short" if given.short else "whole"
     for name, value in facts.items():
         say(f"{name}: {value}")
     folder = WORK / "run"
     shutil.rmtree(folder, ignore_errors=True)
     material = Material(folder / "material")
-    results, rows, extra, sizes = {}, [], [], []
     with service(folder) as upstream:
-        bench = Bench(material, upstream, folder, choose(arguments.seconds, 15, 5), choose(arguments.rate, 500, 200), arguments.storm)
-        for name in wanted:
-            say(f"\n{name}")
-            with failing_softly(results, name):
-                if name == "compare":
-                    rows = compare(material, upstream, folder, choose(arguments.measure, 3, 1), choose(arguments.reps, 5, 1), say)
-                    continue
-                if name == "added":
-                    live = (1, 10_000) if arguments.quick else (1, 10_000, 1_000_000)
-                    extra = added(material, upstream, folder, choose(arguments.rounds, 300, 20), say, live)
-                    continue
-                if name == "scale":
-                    for consumers in choose(arguments.consumers, [1000, 10_000, 100_000, 1_000_000], [1000, 10_000]):
-                        sizes.append(scale.measure(1000, consumers, 2, "json", folder / "scale", say=say))
-                    continue
-                results[name] = SCENARIOS[name](bench)
-            for fact in results[name]["facts"]:
-                say(f"  {fact}")
-            say("  passed" if results[name]["passed"] else "  FAILED")
-        for name in results.keys() & set(FIGURES):
-            say(f"  {name} FAILED\n  " + "\n  ".join(results[name]["facts"]))
-    folder = pathlib.Path(arguments.report).resolve() if arguments.report else WORK / "report"
-    say(f"\n{report.write(folder, facts, results, rows, extra, sizes)}")
-    sys.exit(0 if all(result["passed"] for result in results.values()) else 1)
+        run = Run(Bench(material, upstream, folder, size.seconds, size.rate, given.storm), size)
+        for name in given.wanted:
+            run.one(name)
+    place = pathlib.Path(given.report).resolve() if given.report else WORK / "report"
+    facts["parts"] = "; ".join(f"{name} {took['seconds'] / 60:.1f} min, other work meanwhile {took['others']:.0%} of the CPUs"
+                              for name, took in run.measured["took"].items())
+    say(f"\n{report.write(place, facts, run.results, run.table, run.measured)}")
+    failed = [name for name, result in run.results.items() if not result["passed"]] + [r["what"] for r in run.table if r["verdict"] == verdicts.FAILED]
+    for name in failed:
+        say(f"failed: {name}")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

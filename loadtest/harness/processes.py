@@ -53,6 +53,34 @@ def tree(root):
     return found
 
 
+class Others:
+    """What is no part of this run: its share of all CPUs since this was made, or since `again`. Time that a hypervisor kept counts too."""
+
+    # From here on times say more about the machine than about a proxy.
+    MOST = 0.05
+
+    def __init__(self):
+        self.again()
+
+    def read(self):
+        fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        # Of this process and all below it; a process that has ended is in its parent's count of those.
+        ours = sum(int(n) for pid in tree(os.getpid()) if (stat := stat_fields(pid)) for n in stat[11:15])
+        return (sum(int(fields[n]) for n in (0, 1, 2, 5, 6, 7)) - ours) / TICKS, time.monotonic()
+
+    def again(self):
+        self.used, self.at = self.read()
+
+    def share(self):
+        used, at = self.read()
+        return max(0.0, (used - self.used) / max(1e-3, at - self.at) / os.cpu_count())
+
+    def stand_in_the_way(self):
+        """Why times say nothing; empty when they do."""
+        share = self.share()
+        return f"other work took {share:.0%} of the machine's CPUs: times say nothing" if share > self.MOST else ""
+
+
 def get(url, headers=None, timeout=20):
     """Status and body of one request on a connection of its own."""
     try:
@@ -93,6 +121,15 @@ class Process:
             if fields := stat_fields(pid):
                 total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
         return total
+
+    def forget_peak(self):
+        """`peak` counts from now on."""
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak(self):
+        """The most resident bytes of the process (alone) so far."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
     def wait_for(self, so, what, seconds=60.0, step=0.02):
         deadline = time.monotonic() + seconds

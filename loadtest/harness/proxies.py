@@ -59,6 +59,7 @@ defaults
     http-reuse always
 frontend clients
     bind 127.0.0.1:{port} backlog 4096
+    {more}
 {check}
     default_backend service
 backend service
@@ -147,18 +148,24 @@ def nginx(name, folder, cpus, **parts):
     return Proxy(name, port, ["nginx", "-p", str(folder), "-c", str(file), "-e", str(folder / "error.log")], cpus, folder)
 
 
-def service(folder):
-    """Answers 200 at once, whatever comes."""
-    return nginx("service", folder / "service", LOAD[-1:], server='location / { return 200 "ok\\n"; }').wait_until_up()
+def lua():
+    """What loads nginx's Lua."""
+    told = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr
+    where = re.search(r"--modules-path=(\S+)", told).group(1)
+    return f"load_module {where}/ndk_http_module.so;\nload_module {where}/ngx_http_lua_module.so;"
+
+
+def service(folder, cpus=None, more="", modules=""):
+    """Answers 200 at once, whatever comes; `more` are locations that do something else."""
+    server = f'location / {{ return 200 "ok\\n"; }} {more}'
+    return nginx("service", folder / "service", cpus or LOAD[-1:], modules=modules, server=server).wait_until_up()
 
 
 def start_nginx(material, algorithm, service_port, folder):
     http = f"upstream service {{ server 127.0.0.1:{service_port}; keepalive 512; keepalive_requests 1000000000; }}"
     modules = check = ""
     if algorithm != "none":
-        told = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=True).stderr
-        where = re.search(r"--modules-path=(\S+)", told).group(1)
-        modules = f"load_module {where}/ndk_http_module.so;\nload_module {where}/ngx_http_lua_module.so;"
+        modules = lua()
         http += (
             f'\n  lua_package_path "{HERE}/peers/?.lua;;";\n  init_by_lua_block {{ jwt = require "jwt"; jwt.init{{'
             f'algorithm="{algorithm}", issuer="{issuer(algorithm)}", key="{material.key_file(algorithm)}"}} }}'
@@ -167,7 +174,8 @@ def start_nginx(material, algorithm, service_port, folder):
     return nginx("nginx", folder / "nginx", SUBJECT, modules=modules, http=http, server=NGINX_PROXY.format(check=check)).wait_until_up()
 
 
-def start_haproxy(material, algorithm, service_port, folder):
+def start_haproxy(material, algorithm, service_port, folder, more=""):
+    """`more`: further lines of the frontend, such as binds."""
     folder = folder / "haproxy"
     folder.mkdir(parents=True, exist_ok=True)
     check = ""
@@ -175,7 +183,7 @@ def start_haproxy(material, algorithm, service_port, folder):
         key = material.secret if algorithm == "HS256" else material.key_file(algorithm)
         check = HAPROXY_CHECK.format(algorithm=algorithm, issuer=issuer(algorithm), key=key)
     port = free_port()
-    (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, service=service_port, check=check))
+    (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, service=service_port, check=check, more=more))
     return Proxy("haproxy", port, ["haproxy", "-W", "-f", str(folder / "haproxy.cfg")], SUBJECT, folder).wait_until_up()
 
 
@@ -200,9 +208,9 @@ def start_floor(deny, service_port, folder):
 
 
 class Gateway(Proxy):
-    """The gateway with one declarative file, and its status listener."""
+    """The gateway with one declarative file, and its status listener; `also`: listeners beside the plain one."""
 
-    def __init__(self, text, folder, cpus=CPUS, threads="auto", name="kong.json"):
+    def __init__(self, text, folder, cpus=CPUS, threads="auto", name="kong.json", also=(), **settings):
         folder = folder / "gateway"
         folder.mkdir(parents=True, exist_ok=True)
         self.file, self.status = folder / name, free_port()
@@ -215,12 +223,13 @@ class Gateway(Proxy):
             "PORTCULLIS_PREFIX": str(folder),
             "PORTCULLIS_DATABASE": "off",
             "PORTCULLIS_DECLARATIVE_CONFIG": str(self.file),
-            "PORTCULLIS_PROXY_LISTEN": f"127.0.0.1:{port}",
+            "PORTCULLIS_PROXY_LISTEN": ", ".join([f"127.0.0.1:{port}", *also]),
             "PORTCULLIS_ADMIN_LISTEN": "off",
             "PORTCULLIS_ADMIN_GUI_LISTEN": "off",
             "PORTCULLIS_STATUS_LISTEN": f"127.0.0.1:{self.status}",
             "PORTCULLIS_PROXY_ACCESS_LOG": "off",
             "PORTCULLIS_WORKER_THREADS": str(threads),
+            **{f"PORTCULLIS_{setting.upper()}": str(value) for setting, value in settings.items()},
         })
 
     def configure(self, text):

@@ -1,6 +1,7 @@
 """What a large configuration costs to load, to hold and to replace while requests are served."""
 
 import argparse
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -14,11 +15,13 @@ import time
 
 import jwt
 
-from . import machine
+from . import machine, verdicts
+from .processes import Others
 from .proxies import Gateway, service
 
 WORK = pathlib.Path(__file__).resolve().parents[2] / "target/loadtest"
 ROUTES_PER_SERVICE = 10
+EACH = "bytes a consumer"
 
 
 def secret(number):
@@ -111,30 +114,42 @@ def percentile(values, share):
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
-def measure(routes, consumers, reloads, form, folder, patience=180, say=print):
-    """Starts a gateway on so large a configuration, loads it lightly, and reloads it; all it takes."""
+@contextlib.contextmanager
+def loaded(text, form, folder, patience):
+    """A gateway that serves this file, and seconds from its process's start until it did."""
+    start = time.monotonic()
+    with Gateway(text, folder, name=f"kong.{form}") as gateway:
+        # From the process's start, not from when the file began to be written.
+        start = max(start, time.monotonic() - 0.05)
+        gateway.ready(patience, step=0.005)
+        yield gateway, time.monotonic() - start
+
+
+def measure(routes, consumers, reloads, form, folder, patience=180, say=print, yaml=False):
+    """Starts a gateway on so large a configuration, loads it lightly, and reloads it; all it takes. `yaml`: one start from YAML, too."""
     shutil.rmtree(folder, ignore_errors=True)
     with service(folder) as upstream:
-        text = lambda generation: generate(routes, consumers, upstream.port, generation, form)
+        text = lambda generation, form=form: generate(routes, consumers, upstream.port, generation, form)
+        yaml_ready = None
+        if yaml:
+            with loaded(text(0, "yaml"), "yaml", folder, patience) as (_, yaml_ready):
+                say(f"{consumers} consumers: ready after {yaml_ready:.2f} s from YAML")
         first = text(0)
-        start = time.monotonic()
-        with Gateway(first, folder, name=f"kong.{form}") as gateway:
-            # From the process's start, not from when the file began to be written.
-            start = max(start, time.monotonic() - 0.05)
-            gateway.ready(patience, step=0.005)
-            ready = time.monotonic() - start
+        with loaded(first, form, folder, patience) as (gateway, ready):
             memory = [gateway.memory()]
             say(f"{routes} routes, {consumers} consumers: {len(first) / 2**20:.1f} MiB of {form}")
             say(f"ready after {ready:.2f} s; {memory[0] / 2**20:.0f} MiB resident")
 
+            others = Others()
             clients = load(gateway.port, routes, consumers)
             time.sleep(5)
             quiet = [took for client in clients for _, took in client.times]
-            took, during = [], []
+            took, during, peaks = [], [], []
             for generation in range(1, reloads + 1):
                 # Python is done with its own work (making the text) before the clock starts.
                 gateway.configure(text(generation))
                 time.sleep(1)
+                gateway.forget_peak()
                 begin, before = time.monotonic(), gateway.reloads()[0]
                 gateway.reload()
                 gateway.wait_for(lambda: gateway.reloads()[0] > before, f"reload {generation}", patience, 0.01)
@@ -144,8 +159,13 @@ def measure(routes, consumers, reloads, form, folder, patience=180, say=print):
                 times = [spent for client in clients for at, spent in client.times if begin - 0.05 <= at <= end + 0.5]
                 during.append(times)
                 memory.append(gateway.memory())
+                peaks.append(gateway.peak())
                 say(f"reload {generation}: {took[-1]:.2f} s, slowest request {max(times) * 1000:.1f} ms, "
-                    f"p99 {percentile(times, 0.99) * 1000:.1f} ms, {memory[-1] / 2**20:.0f} MiB")
+                    f"p99 {percentile(times, 0.99) * 1000:.1f} ms, {memory[-1] / 2**20:.0f} MiB, at most {peaks[-1] / 2**20:.0f} MiB meanwhile")
+            # What it comes back to: the allocator gives pages back a while later.
+            time.sleep(10)
+            settled = gateway.memory()
+            in_the_way = others.stand_in_the_way()
             for client in clients:
                 client.done.set()
             failed = [failure for client in clients for failure in client.failed]
@@ -153,9 +173,57 @@ def measure(routes, consumers, reloads, form, folder, patience=180, say=print):
     every = [spent for times in during for spent in times]
     spread = lambda times: {"p50": statistics.median(times) * 1e3, "p99": percentile(times, 0.99) * 1e3, "longest": max(times) * 1e3}
     return {
-        "routes": routes, "consumers": consumers, "format": form, "file_bytes": len(first), "ready_s": ready, "memory": memory,
-        "reload_s": took, "quiet_ms": spread(quiet), "reload_ms": spread(every), "failed": failed,
+        "routes": routes, "consumers": consumers, "format": form, "file_bytes": len(first), "ready_s": ready, "yaml_ready_s": yaml_ready,
+        "memory": memory, "settled": settled, "peak": max(peaks), "reload_s": took, "quiet_ms": spread(quiet), "reload_ms": spread(every),
+        "failed": failed, "in_the_way": in_the_way,
     }
+
+
+def verdicts_of(sizes):
+    """Rows about the largest configuration. Memory is over the smallest one's."""
+    least, most = (pick(sizes, key=lambda size: size["consumers"]) for pick in (min, max))
+    count, more = most["consumers"], most["consumers"] - least["consumers"]
+    at, how = f"{count:,} consumers", f"{count:,} consumers with an HS256 credential each on {most['routes']:,} routes, JSON, 200 requests/s meanwhile"
+    # Targets are about a million. Fewer can be too slow already, and say nothing else: pages that are kept outweigh few consumers.
+    small = "" if count >= 1_000_000 else "a million was not run"
+
+    def bound(what, value, limit, unit, how=how, note=""):
+        one = verdicts.bound(f"{what}, {at}", f"{limit:g} {unit} with 1,000,000", value, limit, unit, how, "; ".join(filter(None, [note, small])))
+        if small and (one["verdict"] == verdicts.PASSED or unit == EACH):
+            one["verdict"] = verdicts.UNDECIDED
+        return one if unit == EACH else timed(one)
+
+    def timed(one):
+        if most["in_the_way"]:
+            one.update(verdict=verdicts.UNDECIDED, figure=f"{one['figure']}; {most['in_the_way']}")
+        return one
+
+    rows = []
+    if more:
+        for what, memory, limit in [("memory after the start", lambda size: size["memory"][0], 600),
+                                    ("memory 10 s after the last reload", lambda size: size["settled"], 600),
+                                    ("peak of memory at a reload", lambda size: size["peak"], 1200)]:
+            rows.append(bound(what, (memory(most) - memory(least)) / more, limit, EACH, note=f"{memory(most) / 2**20:.0f} MiB in all; over the same with "
+                              f"{least['consumers']:,}"))
+    rows.append(bound("start from JSON", most["ready_s"], 10, "s"))
+    if "sqlite_ready_s" in most:
+        rows.append(bound("start from SQLite", most["sqlite_ready_s"], 10, "s"))
+    if most["yaml_ready_s"]:
+        rows.append(verdicts.stated(f"start from YAML, {at}", f"{most['yaml_ready_s']:.2f} s", how))
+    limit = most["quiet_ms"]["longest"] + 10
+    rows.append(verdicts.bound(f"longest request at a reload, {at}", "the longest between reloads + 10 ms; none failed", most["reload_ms"]["longest"], limit, "ms",
+                               how, f"{most['quiet_ms']['longest']:.1f} ms between reloads; {len(most['failed'])} failed"))
+    if most["failed"]:
+        rows[-1]["verdict"] = verdicts.FAILED
+    else:
+        timed(rows[-1])
+    if "write_ms" in most:
+        write = most["write_ms"]
+        rows.append(bound("a credential written until it is served (p99)", write["p99"], 50, "ms", "SQLite; 300 writes, each used at once",
+                          f"longest {write['longest']:.1f} ms; {write['refused']} not served at once"))
+        if write["refused"]:
+            rows[-1]["verdict"] = verdicts.FAILED
+    return rows
 
 
 def main():

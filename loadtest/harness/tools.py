@@ -13,12 +13,12 @@ HERE = pathlib.Path(__file__).resolve().parents[1]
 K6 = pathlib.Path(sys.executable).with_name("k6")
 
 
-def wrk(proxy, requests, seconds, connections=32, close=False):
+def wrk(proxy, requests, seconds, connections=32, close=False, cpus=None):
     """Closed loop: as many requests as the connections can carry, on a connection each with `close`. Adds wrk's own CPU time."""
     before = os.times()
     ran = subprocess.run(
         pinned(["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s",
-                "-s", str(HERE / "wrk/tokens.lua"), proxy.url(), "--", str(requests), *(["close"] if close else [])], LOAD[:1]),
+                "-s", str(HERE / "wrk/tokens.lua"), proxy.url(), "--", str(requests), *(["close"] if close else [])], cpus or LOAD[:1]),
         capture_output=True, text=True, timeout=seconds + 60,
     )
     after = os.times()

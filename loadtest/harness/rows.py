@@ -1,0 +1,204 @@
+"""The table of targets, as far as it is about CPU time: what a request costs beside other proxies, with many routes, credentials and tokens."""
+
+import contextlib
+import json
+import pathlib
+import time
+
+import jwt
+
+from . import scale, tools, verdicts
+from .material import ALGORITHMS
+from .processes import CPUS, LOAD, SUBJECT
+from .proxies import GATEWAY, Gateway, service, start_envoy, start_floor, start_haproxy, start_nginx
+from .slices import Once, Target, started
+
+ROUTES = 10_000
+IDLE_LIMIT = 25
+MISS = 'portcullis_verify_duration_seconds_{}{{algorithm="{}",cache="miss",result="valid"}}'
+
+
+@contextlib.contextmanager
+def together(*proxies):
+    """Several processes that end together, whatever happens."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(proxy()) for proxy in proxies]
+
+
+class Rows:
+    def __init__(self, material, upstream, folder, rounds, starts, sizes, seconds, say):
+        self.material, self.upstream, self.folder = material, upstream, folder / "rows"
+        self.rounds, self.starts, self.sizes, self.seconds, self.say = rounds, starts, sizes, seconds, say
+        self.slices = f"slices of 384 requests in turns, {starts} starts, {max(2, rounds // starts)} rounds each"
+
+    def gateway(self, text, name, **how):
+        return Gateway(text, self.folder / name, cpus=SUBJECT, threads=1, **how).ready(180)
+
+    def parts(self):
+        return [self.beside, self.settings, self.credentials, self.threads, self.idle]
+
+    def beside(self):
+        """Beside the bare framework and other proxies; tokens seen before and tokens never seen."""
+        material, port = self.material, self.upstream.port
+        new = {a: [material.mint(a, n) for n in range(Once.tokens(max(2, self.rounds // self.starts)))] for a in ALGORITHMS}
+        verified = {algorithm: [] for algorithm in ALGORITHMS}
+
+        @contextlib.contextmanager
+        def opened(number):
+            folder = self.folder / f"beside-{number}"
+            peers = [lambda: self.gateway(material.kong(port), f"beside-{number}"), lambda: start_floor(False, port, folder)]
+            peers += [lambda a=a: start_haproxy(material, a, port, folder / a) for a in ("HS256", "RS256", "ES256")]
+            peers += [lambda a=a: start_envoy(material, a, port, folder / a) for a in ("ES256", "EdDSA")]
+            peers += [lambda: start_nginx(material, "HS256", port, folder)]
+            # A gateway of its own for long tokens, so that their checks are not among those of the others.
+            peers += [lambda: self.gateway(material.kong(port), f"long-{number}")]
+            with together(*peers) as (gateway, floor, hs, rs, es, envoy_es, envoy_ed, nginx, long):
+                tokens = material.tokens
+                targets = [
+                    Target("floor", floor, "/open", tokens["HS256"][:1]), Target("open", gateway, "/open", tokens["HS256"][:1]),
+                    *(Target(f"{a} seen", gateway, f"/{a}", tokens[a]) for a in ALGORITHMS),
+                    *(Target(f"{a} seen, {who.name}", who, f"/{a}", tokens[a])
+                      for a, who in [("HS256", hs), ("RS256", rs), ("ES256", es), ("ES256", envoy_es), ("EdDSA", envoy_ed)]),
+                    *(Once(f"{a} new", gateway, f"/{a}", new[a]) for a in ALGORITHMS),
+                    *(Once(f"{a} new, {who.name}", who, f"/{a}", new[a])
+                      for a, who in [("HS256", hs), ("RS256", rs), ("ES256", es), ("EdDSA", envoy_ed)]),
+                    Target("401", gateway, "/HS256", [None], 401), Target("401, haproxy", hs, "/HS256", [None], 401),
+                    Target("bad", gateway, "/HS256", tokens["bad"], 401), Target("bad, haproxy", hs, "/HS256", tokens["bad"], 401),
+                    Target("8 KiB", long, "/HS256", tokens["8k"]), Target("8 KiB, nginx", nginx, "/HS256", tokens["8k"]),
+                ]
+                before = {a: self.misses(gateway, a) for a in ALGORITHMS}
+                yield targets
+                for algorithm in ALGORITHMS:
+                    took, count = (x - y for x, y in zip(self.misses(gateway, algorithm), before[algorithm]))
+                    verified[algorithm].append((took * 1e6 / max(1, count), count))
+
+        s = started(opened, self.starts, self.rounds, self.say)
+        yield verdicts.ratio("route without authentication", 1.05, s.ratio("open", "floor"), self.slices, "bare Pingora")
+        yield verdicts.ratio("HS256, seen before", 1.0, s.ratio("HS256 seen", "HS256 seen, haproxy"), self.slices, "HAProxy")
+        for algorithm, limit, other, name in [("RS256", 0.6, "haproxy", "HAProxy"), ("ES256", 0.6, "haproxy", "HAProxy"),
+                                              ("ES256", 0.5, "envoy", "Envoy with its cache"), ("EdDSA", 0.5, "envoy", "Envoy with its cache")]:
+            measured = s.ratio(f"{algorithm} seen", f"{algorithm} seen, {other}")
+            yield verdicts.ratio(f"{algorithm}, seen before", limit, measured, f"{self.slices}; 1,000 tokens", name)
+        for algorithm in ALGORITHMS:
+            yield self.unseen(s, algorithm, verified[algorithm])
+            other, name = ("envoy", "Envoy") if algorithm == "EdDSA" else ("haproxy", "HAProxy")
+            measured = s.ratio(f"{algorithm} new", f"{algorithm} new, {other}")
+            yield verdicts.ratio(f"{algorithm}, never seen", 1.0, measured, f"{self.slices}; each token once", name)
+        for name, what in [("401", "401 without a token"), ("bad", "401, bad HS256 signature")]:
+            # Targets keep their connections: one that is closed after a refusal ends the measurement.
+            yield verdicts.ratio(what, 1.15, s.ratio(name, f"{name}, haproxy"), f"{self.slices}; connections kept", "HAProxy")
+        yield verdicts.ratio("HS256, token of 8 KiB", 1.0, s.ratio("8 KiB", "8 KiB, nginx"), f"{self.slices}; 100 tokens", "nginx with Lua")
+
+    def misses(self, gateway, algorithm):
+        return [gateway.metric(MISS.format(part, algorithm)) for part in ("sum", "count")]
+
+    def unseen(self, slices, algorithm, verified):
+        """Over the open route and the verification itself, whose time the gateway's histogram tells."""
+        value, error = slices.difference(f"{algorithm} new", "open")
+        # A clock's time, to which other work on the machine only ever adds, while the machine's own speed changes: it is between the least
+        # and the median of the starts, and what that leaves open is part of the error.
+        times = sorted(us for us, _ in verified)
+        low, high = times[0], times[len(times) // 2]
+        raw, open_ = (low + high) / 2, (high - low) / 2
+        # Those 1,000 that were seen in the rest of the run were new once, too.
+        due = Once.tokens(max(2, self.rounds // self.starts))
+        if any(count < due for _, count in verified):
+            note = f"only {min(count for _, count in verified):.0f} of {due} were verified"
+            return verdicts.row(f"{algorithm}, never seen", "–", f"{value:+.2f} ± {error:.2f} µs", verdicts.UNDECIDED, self.slices, note)
+        how = f"{self.slices}; each token once; over the open route, less the time of the signature check itself as the gateway's metrics have it"
+        note = f"{value:+.2f} ± {error:.2f} with the check, which takes {raw:.2f} ± {open_:.2f}"
+        return verdicts.difference(f"{algorithm}, never seen: over the open route and the check", 3.0, (value - raw, error + open_), how, note=note)
+
+    def settings(self):
+        """Many routes, the access log, the histograms: one process each, and one more that differs in nothing."""
+        paths = [f"/r/{number:05d}" for number in range(ROUTES)]
+
+        def text(routes):
+            listed = [{"name": f"r{n}", "paths": [path], "strip_path": False} for n, path in enumerate(routes)]
+            return json.dumps({"_format_version": "3.0", "services": [
+                {"name": "loadtest", "url": f"http://127.0.0.1:{self.upstream.port}", "routes": listed}]})
+
+        @contextlib.contextmanager
+        def opened(number):
+            one = lambda name, **settings: lambda: self.gateway(text(["/r"]), f"{name}-{number}", **settings)
+            with together(one("base"), one("control"), lambda: self.gateway(text(paths), f"routes-{number}"),
+                          one("log", proxy_access_log=self.folder / "access.log"), one("bare", kong_latency_metrics="off")) as gateways:
+                names = ["one route", "control", "routes", "log", "no histograms"]
+                targets = [Target(name, gateway, "/", [None]) for name, gateway in zip(names, gateways)]
+                for target in targets:
+                    # The same paths to all; every one of them once before the first slice.
+                    target.requests = [target.requests[0].replace(b"GET / ", f"GET {path} ".encode()) for path in paths]
+                    target.warm = 1 + ROUTES // 32
+                yield targets
+                (self.folder / "access.log").unlink(missing_ok=True)
+
+        s = started(opened, self.starts, self.rounds, self.say)
+        control = "a second process of the same differs by {:+.2f} ± {:.2f} µs".format(*s.difference("control", "one route"))
+        how = f"{self.slices}; two processes; 10,000 paths in turn"
+        yield verdicts.difference("10,000 routes over one", 1.0, s.difference("routes", "one route"), how, note=control)
+        yield verdicts.difference("access log on (a file) over off", 1.5, s.difference("log", "one route"), f"{how}; the thread that writes it included", note=control)
+        own = "kong_latency_metrics only: the gateway's own histograms cannot be switched off"
+        yield verdicts.difference("histograms of latency on over off", 0.3, s.difference("one route", "no histograms"), how, note=f"{own}; {control}")
+
+    def credentials(self):
+        """The same request with few and many credentials in the configuration, all tokens in turn."""
+        sizes = [1, *self.sizes]
+
+        def minted(size):
+            exp = int(time.time()) + 24 * 3600
+            return [jwt.encode({"iss": f"key-{n:06d}", "exp": exp}, scale.secret(n), algorithm="HS256") for n in range(size)]
+
+        every = minted(max(sizes))
+
+        @contextlib.contextmanager
+        def opened(number):
+            made = [lambda size=size: self.gateway(scale.generate(1, size, self.upstream.port, 0, "json"), f"credentials-{size}") for size in sizes]
+            with together(*made) as gateways:
+                yield [Target(f"{size}", gateway, "/api/00000", every[:size]) for size, gateway in zip(sizes, gateways)]
+
+        # A million is slow to start, and its tokens to send once.
+        starts = self.starts if max(sizes) <= 100_000 else min(3, self.starts)
+        s = started(opened, starts, self.rounds * starts // self.starts, self.say)
+        for size in sizes[1:]:
+            yield verdicts.ratio(f"{size:,} credentials, all tokens in turn", 1.10, s.ratio(f"{size}", "1"),
+                                 f"slices in turns, {starts} starts", "one credential")
+
+    def threads(self):
+        """Requests of two worker threads over those of one, and what stands in the way of more."""
+        requests = self.material.requests_file("threads", [("/HS256", token) for token in self.material.tokens["HS256"]])
+        others = CPUS[2:]
+        results = {1: [], 2: []}
+        for _ in range(3):
+            for count in (1, 2):
+                load = (others or CPUS) if count == 2 else (others or LOAD)
+                with service(self.folder / f"threads-{count}", load) as upstream, \
+                        Gateway(self.material.kong(upstream.port), self.folder / f"threads-{count}", CPUS[:count], count).ready() as gateway:
+                    tools.wrk(gateway, requests, 1, cpus=load)
+                    used, serving = gateway.cpu_seconds(), upstream.cpu_seconds()
+                    result = tools.wrk(gateway, requests, self.seconds, 64, cpus=load)
+                    us = 1e6 / max(1, result["requests"])
+                    results[count].append((result["per_second"], (gateway.cpu_seconds() - used) * us,
+                                           (result["wrk_cpu_s"] + upstream.cpu_seconds() - serving) * us))
+        # The median of requests/s; of CPU times the least, as other work only ever adds to them.
+        one, two = ([pick(sorted(values)) for pick, values in zip((lambda v: v[1], min, min), zip(*results[count]))] for count in (1, 2))
+        ratio = two[0] / one[0]
+        share = two[2] / (two[1] + two[2])
+        figure = (f"{ratio:.2f} × ({two[0]:.0f} over {one[0]:.0f} requests/s); CPU of a request: gateway {one[1]:.0f} µs with one, {two[1]:.0f} with two "
+                  f"({two[1] / one[1]:.2f} ×); load side {two[2]:.0f} µs, {share:.0%} of all")
+        note, verdict = "", verdicts.PASSED if ratio >= 1.8 else verdicts.FAILED
+        if len(CPUS) < 4:
+            # Two CPUs for gateway and load together, over what one CPU for each gives: no more can be seen here.
+            most = len(CPUS) / (two[1] + two[2]) * max(one[1], one[2])
+            verdict = verdicts.UNDECIDED
+            note = (f"{len(CPUS)} CPUs carry the load side too: {most:.2f} × is the most that can be seen here; by CPU time alone two threads "
+                    f"would serve {2 * one[1] / two[1]:.2f} × (a CPU each, load elsewhere)")
+        yield verdicts.row("two worker threads over one", "1.8 × at least", figure, verdict,
+                           f"wrk, 64 connections, {self.seconds} s, three of each in turns", note, ratio=ratio, one=one, two=two)
+
+    def idle(self):
+        size = pathlib.Path(GATEWAY).stat().st_size / 2**20
+        yield verdicts.stated("binary", f"{size:.1f} MiB", "size of the file", value=size)
+        with Gateway(self.material.kong(self.upstream.port), self.folder / "idle").ready() as gateway:
+            time.sleep(3)
+            yield verdicts.bound("idle memory", f"below {IDLE_LIMIT} MiB", gateway.memory() / 2**20, IDLE_LIMIT, "MiB",
+                                 f"resident, 3 s after the start, a worker thread for each of {len(CPUS)} CPUs, 5 routes, 4 consumers")

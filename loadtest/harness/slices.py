@@ -1,0 +1,186 @@
+"""CPU time of a request, measured in slices that take turns, to about half a microsecond.
+
+Runs of seconds differ by more than that from one to the next. So slices of a few hundred requests go to everything that is compared, in
+random order, and each slice is compared with another one of the same round: what slows the machine for longer than a round slows both.
+CPU time is the scheduler's own count, in nanoseconds. Where processes are compared they are started anew several times, as two processes
+of one program differ too (where their memory lies): the error is what the starts say, or the rounds, whichever is larger.
+"""
+
+import collections
+import contextlib
+import math
+import os
+import pathlib
+import random
+import re
+import socket
+import statistics
+
+from .processes import LOAD, tree
+
+CONNECTIONS, ROUNDS_A_SLICE = 32, 12
+LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
+# Student's t at 95 % for so many starts.
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}
+
+
+def request(path, token=None, more=""):
+    head = f"GET {path} HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench/1\r\nAccept: */*\r\n{more}"
+    return (head + (f"Authorization: Bearer {token}\r\n" if token else "") + "\r\n").encode()
+
+
+def connect(port):
+    stream = socket.create_connection(("127.0.0.1", port), 300)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream
+
+
+def complete(answer):
+    """Whether a whole answer with a known length is there."""
+    end = answer.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    length = LENGTH.search(answer, 0, end)
+    return len(answer) >= end + 4 + (int(length[1]) if length else 0)
+
+
+class Target:
+    """A path of a process with its tokens in rotation, over kept connections of its own. `values`: one for each round."""
+
+    # Rounds of a slice, and those just before it, for the processor's caches.
+    length, lead = ROUNDS_A_SLICE, 1
+
+    def __init__(self, name, proxy, path, tokens, status=200):
+        self.name, self.pid, self.port, self.status, self.at, self.values = name, proxy.pid, proxy.port, status, 0, []
+        self.requests = [request(path, token) for token in tokens]
+        # All requests are sent once before the first slice. With tokens that must be new in each slice only some are, see `Once`.
+        self.warm = max(30, 1 + len(self.requests) // CONNECTIONS)
+        self.sockets = []
+
+    def run(self, rounds):
+        """So many requests on every connection; returns how many."""
+        self.sockets = self.sockets or [connect(self.port) for _ in range(CONNECTIONS)]
+        for _ in range(rounds):
+            for one in self.sockets:
+                one.sendall(self.requests[self.at % len(self.requests)])
+                self.at += 1
+            for one in self.sockets:
+                answer = one.recv(65536)
+                while answer and not complete(answer):
+                    part = one.recv(65536)
+                    answer = answer + part if part else b""
+                self.due(answer)
+        return rounds * CONNECTIONS
+
+    def prepare(self):
+        self.run(self.warm)
+
+    def slice(self):
+        """µs of CPU a request."""
+        while True:
+            self.run(self.lead)
+            before = nanoseconds(self.pid)
+            count = self.run(self.length)
+            # A thread that ended takes its count with it: once more. (`Once` has tokens for that only if it does not happen.)
+            if (used := nanoseconds(self.pid) - before) > 0:
+                return used / 1e3 / count
+
+    def due(self, answer):
+        if answer[9:12] != b"%d" % self.status:
+            raise RuntimeError(f"{self.name}: {answer[:200]!r} in place of {self.status}")
+
+    def close(self):
+        for one in self.sockets:
+            one.close()
+
+
+class Once(Target):
+    """Each token is sent once and never again."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.warm = 30
+
+    def run(self, rounds):
+        if self.at + rounds * CONNECTIONS > len(self.requests):
+            raise RuntimeError(f"{self.name}: more than {len(self.requests)} tokens")
+        return super().run(rounds)
+
+    @staticmethod
+    def tokens(rounds):
+        """How many are sent in so many rounds."""
+        return (30 + rounds * (1 + ROUNDS_A_SLICE)) * CONNECTIONS
+
+
+def nanoseconds(pid):
+    """CPU time of a process and its descendants, as the scheduler counts it."""
+    total = 0
+    for one in tree(pid):
+        # A thread may end meanwhile.
+        with contextlib.suppress(OSError):
+            for task in pathlib.Path(f"/proc/{one}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
+def turns(targets, rounds):
+    for target in targets:
+        target.prepare()
+    for _ in range(rounds):
+        for target in random.sample(targets, len(targets)):
+            target.values.append(target.slice())
+
+
+def middle(values):
+    """Without a tenth at either end: a slice that something else broke into says nothing about the proxy."""
+    values = sorted(values)
+    return values[len(values) // 10:len(values) - len(values) // 10]
+
+
+def combine(groups):
+    """Mean, and half of its 95 % interval, of values in groups (a group for each start of the processes)."""
+    groups = [middle(group) for group in groups]
+    means = [statistics.mean(group) for group in groups]
+    within = [statistics.variance(group) / len(group) if len(group) > 1 else 0.0 for group in groups]
+    error = 1.96 * math.sqrt(sum(within)) / len(groups)
+    if len(groups) > 1:
+        error = max(error, STUDENT.get(len(groups), 2.3) * statistics.stdev(means) / math.sqrt(len(groups)))
+    return statistics.mean(means), error
+
+
+class Slices(collections.defaultdict):
+    """Name to values: one list for each start of the processes, one value for each round."""
+
+    def __init__(self):
+        super().__init__(list)
+
+    def value(self, name):
+        return combine(self[name])
+
+    def median(self, name):
+        return statistics.median(value for group in self[name] for value in group)
+
+    def difference(self, name, base):
+        return combine([[a - b for a, b in zip(*pair)] for pair in zip(self[name], self[base])])
+
+    def ratio(self, name, base):
+        mean, error = combine([[math.log(max(a, 1e-3) / max(b, 1e-3)) for a, b in zip(*pair)] for pair in zip(self[name], self[base])])
+        return math.exp(mean), math.exp(mean) * error
+
+
+def started(opened, starts, rounds, say):
+    """Slices of what `opened(number)`, a context, gives: a list of targets. Each start has its share of the rounds."""
+    os.sched_setaffinity(0, set(LOAD))
+    slices = Slices()
+    for number in range(starts):
+        with opened(number) as targets:
+            try:
+                turns(targets, max(2, rounds // starts))
+            finally:
+                for target in targets:
+                    target.close()
+            for target in targets:
+                slices[target.name].append(target.values)
+        say(f"  start {number + 1} of {starts}: " + ", ".join(f"{t.name} {statistics.median(t.values):.1f}" for t in targets))
+    return slices
