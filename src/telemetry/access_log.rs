@@ -4,6 +4,7 @@
 //! dropped and counted, never waited for. A line carries no token, no secret and no query string: the token appears as a
 //! fingerprint keyed with random bytes of this process, so that equal tokens can be told to be equal and nothing more.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aws_lc_rs::{hmac, rand};
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -144,7 +144,8 @@ pub struct Options {
 /// The access log.
 pub struct AccessLog {
     queue: Option<SyncSender<Message>>,
-    key: hmac::Key,
+    /// SipHash under a random key: a tenth of an HMAC's time for a token, and what it is of cannot be found out by trying.
+    key: RandomState,
     /// Of 2^32.
     sample: u64,
     sample_rejects: u64,
@@ -183,13 +184,9 @@ impl AccessLog {
 
     /// A log that writes nothing.
     pub fn off() -> Self {
-        let mut secret = [0; 32];
-        // Without random bytes fingerprints would be guessable; rand::fill does not fail on a running Linux.
-        let filled = rand::fill(&mut secret).is_ok();
-        debug_assert!(filled);
         Self {
             queue: None,
-            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            key: RandomState::new(),
             sample: 0,
             sample_rejects: 0,
             dropped: Arc::default(),
@@ -214,9 +211,9 @@ impl AccessLog {
     /// The fingerprint of a token under this process's random key.
     pub fn fingerprint(&self, token: &[u8]) -> Fingerprint {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        let tag = hmac::sign(&self.key, token);
+        let tag = self.key.hash_one(token).to_be_bytes();
         let mut out = [b'0'; 16];
-        for (pair, byte) in out.chunks_exact_mut(2).zip(tag.as_ref()) {
+        for (pair, byte) in out.chunks_exact_mut(2).zip(tag) {
             if let ([high, low], Some(h), Some(l)) =
                 (pair, HEX.get(usize::from(byte >> 4)), HEX.get(usize::from(byte & 15)))
             {
@@ -269,7 +266,6 @@ impl Drop for AccessLog {
 /// Cheap pseudo-random numbers for sampling: splitmix64 over a per-thread counter.
 fn random() -> u32 {
     use std::cell::Cell;
-    use std::hash::{BuildHasher, RandomState};
     thread_local!(static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0_u8)));
     STATE
         .try_with(|state| {
@@ -281,6 +277,9 @@ fn random() -> u32 {
         })
         .unwrap_or(0)
 }
+
+/// How long lines are gathered before they are written.
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// The writer thread. A failing disk costs lines, never requests; it is reported once until writing works again.
 fn write(output: Output, queue: &Receiver<Message>) {
@@ -317,6 +316,8 @@ fn write(output: Output, queue: &Receiver<Message>) {
             }
             Ok(()) => failing = false,
         }
+        // While this thread sleeps, who hands a line over need not wake it, which would cost a request as much as the line itself.
+        std::thread::sleep(GATHERING);
     }
     let _ = out.flush();
 }
