@@ -87,7 +87,16 @@ impl Times {
     pub fn check(&self, claims: &Object<'_>, now: u64) -> Result<(), Reason> {
         // Exact far beyond any date: 2^53 seconds.
         let now = now as f64;
-        match claims.get("exp") {
+        let (mut exp, mut nbf, mut iat) = (None, None, None);
+        for (name, value) in claims.iter() {
+            match name {
+                "exp" => exp = Some(value),
+                "nbf" => nbf = Some(value),
+                "iat" => iat = Some(value),
+                _ => {}
+            }
+        }
+        match exp {
             None if self.expires => return Err(Reason::ClaimType),
             None => {}
             Some(exp) => {
@@ -97,8 +106,7 @@ impl Times {
                 }
             }
         }
-        for name in ["nbf", "iat"] {
-            let Some(at) = claims.get(name) else { continue };
+        for at in [nbf, iat].into_iter().flatten() {
             if at.as_f64().ok_or(Reason::ClaimType)? > now + self.leeway {
                 return Err(Reason::NotYetValid);
             }

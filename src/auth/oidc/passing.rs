@@ -38,22 +38,33 @@ impl TokenHeader {
 
     /// Whether the request carries the token just so, and keeps it: then there is nothing to set.
     fn goes_on(&self, token: &str, headers: &HeaderMap, state: &State) -> bool {
-        let mut lines = headers.get_all(&self.name).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+        let mut found = None;
+        // One walk past the few fields that there are takes less than finding two of them.
+        for (name, line) in headers {
+            if *name == self.name {
+                if found.replace(line).is_some() {
+                    return false;
+                }
+            } else if *name == CONNECTION && self.is_named(line) {
+                return false;
+            }
+        }
+        let Some(line) = found else { return false };
         let there = match &self.scheme {
             Some(scheme) => line.as_bytes().strip_prefix(scheme.as_bytes()).and_then(|rest| rest.strip_prefix(b" ")),
             None => Some(line.as_bytes()),
         };
-        // What `Connection` names ends at the gateway, whatever it is.
-        let named = headers.get_all(CONNECTION).iter().any(|line| {
-            line.as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|name| name.trim_ascii().eq_ignore_ascii_case(self.name.as_str().as_bytes()))
-        });
         there == Some(token.as_bytes())
-            && !named
             && !state.remove_headers.contains(&self.name)
             && !state.set_headers.iter().any(|(name, _)| *name == self.name)
+    }
+
+    /// What `Connection` names ends at the gateway, whatever it is.
+    fn is_named(&self, connection: &HeaderValue) -> bool {
+        connection
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|name| name.trim_ascii().eq_ignore_ascii_case(self.name.as_str().as_bytes()))
     }
 }
 

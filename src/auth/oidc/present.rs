@@ -209,8 +209,8 @@ fn basic(line: &[u8]) -> Option<Pair> {
 /// Whether the body could hold a credential that the plugin looks for (`body`), or says which client is meant (`choice`).
 pub fn wants(request: &Request<'_>, body: bool, choice: bool) -> Wants {
     let may_carry = matches!(*request.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
-    let elsewhere = request.headers.contains_key(AUTHORIZATION);
-    if may_carry && (choice || body && !elsewhere) { Wants::SmallBody } else { Wants::Nothing }
+    let elsewhere = || request.headers.contains_key(AUTHORIZATION);
+    if may_carry && (choice || body && !elsewhere()) { Wants::SmallBody } else { Wants::Nothing }
 }
 
 /// Takes the credential out of what the service gets.
