@@ -135,8 +135,8 @@ impl Passing {
         }
         state.remove_headers.extend_from_slice(&self.guarded);
         let spelled = |name: &&HeaderName| {
-            memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
-                && self.guarded.iter().any(|guarded| is_same_variable(guarded.as_str(), name.as_str()))
+            self.guarded.iter().any(|guarded| is_same_variable(guarded.as_str(), name.as_str()))
+                && name.as_str().contains('_')
         };
         state.remove_headers.extend(request.headers.keys().filter(spelled).cloned());
     }
