@@ -103,6 +103,37 @@ fn a_good_token_passes_and_its_consumer_is_known() {
     assert_eq!((state.issuer, state.key_id), (None, None));
 }
 
+/// What a token says is remembered; whether that is good enough is asked each time.
+#[test]
+fn a_token_that_came_often_is_checked_like_a_new_one() {
+    let plugin = plugin(json!({ "claims_to_verify": ["exp"] }));
+    let sent = get().bearer(&signed(&format!(r#"{{"iss":"k","exp":{}}}"#, NOW + 10)));
+    let outcome = |directory: &Directory, now: u64| {
+        let mut state = State::default();
+        let request = Request { now, ..sent.request(directory) };
+        let outcome = plugin.explain(&request, &mut state, &mut NoTrace);
+        let cached = state.verification.is_some_and(|verification| verification.cached);
+        (outcome.map_or_else(|rejection| shown(&rejection), |()| caller(&state)), cached)
+    };
+    for round in 0..4 {
+        assert_eq!(outcome(&DIRECTORY, NOW), ("alice/k".into(), round > 0));
+    }
+    let expired = refused_claims(r#"{"exp":"token expired"}"#);
+    assert_eq!(outcome(&DIRECTORY, NOW + 10), (expired, true));
+
+    let secret = |n, consumer, key, secret| jwt_secret(n, consumer, key, Algorithm::Hs256, secret, None);
+    let gone = directory([secret(1000, 1, "other", "secret")], []);
+    assert_eq!(outcome(&gone, NOW).0, refused("No credentials found for given 'iss'"));
+    let changed = directory([secret(1000, 1, "k", "another secret")], []);
+    assert_eq!(outcome(&changed, NOW), (refused("Invalid signature"), false));
+    let (algorithm, pem) = (Algorithm::Es256, ES256.public_pem().unwrap());
+    let replaced = directory([jwt_secret(1000, 1, "k", algorithm, "secret", Some(pem.as_str()))], []);
+    assert_eq!(outcome(&replaced, NOW).0, refused("Invalid algorithm"));
+    let anothers = directory([secret(1000, 2, "k", "secret")], []);
+    assert_eq!(outcome(&anothers, NOW), ("-/k".into(), true));
+    assert_eq!(outcome(&DIRECTORY, NOW), ("alice/k".into(), true));
+}
+
 #[test]
 fn no_token() {
     assert_eq!(result(json!({}), get()), "401 {Unauthorized} www-authenticate: Bearer");
