@@ -232,7 +232,6 @@ impl Jwt {
         };
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
         state.authenticate(Some(consumer.clone()), Some(credential.entity.key.clone()));
-        state.prepared = seen.prepared();
         Ok(())
     }
 

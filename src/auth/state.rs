@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Reason;
-use super::identity::Prepared;
 use crate::entity::Consumer;
 
 /// Who a request was found to come from.
@@ -72,8 +71,6 @@ pub struct State {
     pub verification: Option<Verification>,
     /// Keyed fingerprint input: the credential as it was presented; never logged itself.
     pub token: Option<Arc<str>>,
-    /// Identity headers of a token that is remembered.
-    pub prepared: Option<Arc<Prepared>>,
     /// Issuer and key id of a refused token, and of one that no credential stands for, for the log.
     pub issuer: Option<Arc<str>>,
     pub key_id: Option<Box<str>>,

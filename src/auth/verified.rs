@@ -19,15 +19,14 @@ use foldhash::quality::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use super::identity::Prepared;
 use super::token_text::TokenText;
 use crate::jose::{Algorithm, Identity, Jws, Object, VerificationKey, hmac};
 
 /// Memory of one signature: tag, hash table slot, list links, and the share of ghosts and of slack in the tables.
 const SIGNATURE_BYTES: usize = 112;
 
-/// Memory of a token that was read, besides the token and what it says; its identity headers included.
-const READ_BYTES: usize = 900;
+/// Memory of a token that was read, besides the token and what it says.
+const READ_BYTES: usize = 480;
 
 /// What share of the memory tokens that were read may have; the rest is for signatures, which are smaller by ten times.
 const READ_SHARE: (usize, usize) = (2, 3);
@@ -76,7 +75,6 @@ struct Known {
     algorithm: Algorithm,
     signature: Box<[u8]>,
     verifier: KnownVerifier,
-    prepared: Arc<Prepared>,
     /// In memory, about.
     bytes: u64,
 }
@@ -146,11 +144,6 @@ impl Seen {
         })
     }
 
-    /// Its identity headers, if it was read before.
-    pub fn prepared(&self) -> Option<Arc<Prepared>> {
-        Some(self.0.as_ref()?.prepared.clone())
-    }
-
     /// The token's text, if it was read before.
     pub fn text(&self) -> Option<Arc<str>> {
         Some(self.0.as_ref()?.text.clone())
@@ -166,8 +159,8 @@ impl Memory {
         let read = bytes / READ_SHARE.1 * READ_SHARE.0;
         let signatures = ((bytes - read) / SIGNATURE_BYTES).max(1);
         let lifecycle = DefaultLifecycle::default();
-        // A small token with its claims is as much again.
-        let read = Cache::with(read / (2 * READ_BYTES), read as u64, Bytes, RandomState::default(), lifecycle);
+        // A small token with its claims is three times what an entry itself takes.
+        let read = Cache::with(read / (3 * READ_BYTES), read as u64, Bytes, RandomState::default(), lifecycle);
         Some(Self { signatures: Cache::new(signatures), tagger, read })
     }
 
@@ -203,7 +196,6 @@ impl Memory {
         let bytes = READ_BYTES + text.len() + jws.signature.len() + jws.header.heap_bytes() + jws.claims.heap_bytes();
         let known = Known {
             bytes: bytes as u64,
-            prepared: Arc::default(),
             text: text.clone(),
             payload_end: jws.signing_input.len(),
             header: jws.header.clone().into_owned().into_owned(),

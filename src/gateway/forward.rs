@@ -248,10 +248,7 @@ fn identify(ctx: &Ctx, request: &mut dyn Fields) -> Result<()> {
         request.remove(name);
     }
     if let Some(authenticated) = ctx.state.authenticated() {
-        match &ctx.state.prepared {
-            Some(prepared) => prepared.headers(authenticated, |name, value| request.set(name, value))?,
-            None => identity::headers(authenticated).try_for_each(|(name, value)| request.set(name, value))?,
-        }
+        identity::each_header(authenticated, |name, value| request.set(name, value))?;
     }
     for (name, value) in &ctx.state.set_headers {
         request.set(name, value.clone())?;

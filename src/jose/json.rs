@@ -17,6 +17,26 @@ pub use serde_json::Number;
 /// How deep arrays and objects may nest, the outermost counted.
 pub const MAX_DEPTH: usize = 32;
 
+/// Members that nearly every token has: their names are not kept with each.
+const USUAL: [&str; 16] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "typ",
+    "alg",
+    "kid",
+    "azp",
+    "sid",
+    "acr",
+    "scope",
+    "client_id",
+    "auth_time",
+];
+
 /// Not JSON as this module wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not strict JSON")]
@@ -123,7 +143,11 @@ impl<'a> Object<'a> {
 
     /// The same, borrowing nothing.
     pub fn into_owned(self) -> Object<'static> {
-        let owned = |(name, value): (Cow<'a, str>, Value<'a>)| (Cow::Owned(name.into_owned()), value.into_owned());
+        let name = |name: Cow<'a, str>| match USUAL.iter().find(|usual| **usual == name) {
+            Some(usual) => Cow::Borrowed(*usual),
+            None => Cow::Owned(name.into_owned()),
+        };
+        let owned = |(member, value): (Cow<'a, str>, Value<'a>)| (name(member), value.into_owned());
         // Collected anew: what was read into has room for more members.
         Object(self.0.into_iter().map(owned).collect::<Box<[_]>>().into_vec())
     }

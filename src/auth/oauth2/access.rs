@@ -177,7 +177,6 @@ impl Oauth2 {
             }
         }
         state.authenticate(Some(consumer.clone()), Some(credential.client_id.clone()));
-        state.prepared.clone_from(&presented.token.prepared);
         Ok(())
     }
 

@@ -12,10 +12,9 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::store::Digest;
-use crate::auth::identity::Prepared;
 use crate::auth::token_text::TokenText;
 
-/// About 24 MiB, identity headers included.
+/// About 8 MiB.
 const TOKENS: usize = 1 << 15;
 /// Tokens that were issued here have 32 bytes; one that was written through the Admin API may have more.
 const LONGEST: usize = 64;
@@ -34,7 +33,6 @@ impl Default for Digests {
 struct Known {
     text: Arc<str>,
     digest: Digest,
-    prepared: Arc<Prepared>,
 }
 
 /// A token as it was presented.
@@ -42,19 +40,18 @@ struct Known {
 pub struct Named {
     pub text: Arc<str>,
     pub digest: Digest,
-    /// Identity headers, if it is remembered.
-    pub prepared: Option<Arc<Prepared>>,
+    remembered: bool,
 }
 
 impl Digests {
     /// A token that is remembered.
     pub fn known(&self, token: &[u8]) -> Option<Named> {
-        self.0.get(token).map(|Known { text, digest, prepared }| Named { text, digest, prepared: Some(prepared) })
+        self.0.get(token).map(|Known { text, digest }| Named { text, digest, remembered: true })
     }
 
     /// A token's digest.
     pub fn of(&self, token: &str) -> Named {
-        let unknown = || Named { text: token.into(), digest: Digest::of(token), prepared: None };
+        let unknown = || Named { text: token.into(), digest: Digest::of(token), remembered: false };
         self.known(token.as_bytes()).unwrap_or_else(unknown)
     }
 
@@ -62,8 +59,8 @@ impl Digests {
     /// header as one word, so that what is known needs no taking apart.
     pub fn keep(&self, token: &Named) {
         let is_word = || !token.text.is_empty() && token.text.bytes().all(|byte| byte.is_ascii_graphic());
-        if token.prepared.is_none() && token.text.len() <= LONGEST && is_word() {
-            let known = Known { text: token.text.clone(), digest: token.digest, prepared: Arc::default() };
+        if !token.remembered && token.text.len() <= LONGEST && is_word() {
+            let known = Known { text: token.text.clone(), digest: token.digest };
             self.0.insert(TokenText(token.text.clone()), known);
         }
     }
@@ -82,7 +79,7 @@ mod tests {
                 let named = digests.of(token);
                 assert_eq!((&*named.text, named.digest), (token, Digest::of(token)));
                 let kept = token == "a" || token.len() == 32;
-                assert_eq!(named.prepared.is_some(), round > 0 && kept, "{token}");
+                assert_eq!(named.remembered, round > 0 && kept, "{token}");
                 digests.keep(&named);
             }
         }

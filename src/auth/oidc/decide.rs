@@ -37,7 +37,6 @@ impl Oidc {
                 let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
                 let token = seen.text().unwrap_or_else(|| lossy(&token).into());
                 at.state.token = Some(token.clone());
-                at.state.prepared = seen.prepared();
                 if !within {
                     let limit = self.lent.token_limit;
                     return Err(
