@@ -9,6 +9,8 @@
 //! |---|---|
 //! | [`calendar`] | dates for people and logs |
 //! | [`diagnostic`] | faults and warnings about a configuration, with place and remedy |
+//! | `background` | threads for work beside the requests, which give way to those that serve |
+//! | `prehashed` | tables whose keys are hashes already |
 //! | [`shared_table`] | the copy-on-write index under consumers and credentials |
 //! | [`jose`] | compact JWS, algorithms, prepared keys, key sets, claims |
 //! | [`schema`] | the engine of the schema tables: check, defaults, Kong's errors, `GET /schemas` |
@@ -46,6 +48,7 @@ pub mod gateway;
 pub mod idp;
 pub mod jose;
 pub mod plugins;
+mod prehashed;
 pub mod router;
 pub mod runtime;
 pub mod schema;

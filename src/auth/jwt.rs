@@ -372,14 +372,11 @@ impl Jwt {
             Some(at) => hints::described(claim.name(), at, seconds),
             None => format!("{} is not a number", claim.name()),
         };
-        if self.claims.iter().any(|claim| fault_of(*claim).is_some())
-            && let faults = self
-                .claims
-                .iter()
-                .filter_map(|&claim| fault_of(claim).map(|(reason, message)| (claim, reason, message)))
-                .collect::<Vec<_>>()
-            && let Some((first, reason, _)) = faults.first()
-        {
+        let mut faults = Vec::new();
+        for &claim in &self.claims {
+            faults.extend(fault_of(claim).map(|(reason, message)| (claim, reason, message)));
+        }
+        if let Some((first, reason, _)) = faults.first() {
             // Kong's table of errors comes out last first.
             let members: Vec<String> =
                 faults.iter().rev().map(|(claim, _, text)| format!(r#""{}":"{text}""#, claim.name())).collect();

@@ -1,32 +1,20 @@
 //! When credentials and keys were last used.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use foldhash::quality::RandomState;
 use parking_lot::RwLock;
 
+use crate::prehashed::Prehashed;
+
 const SHARDS: usize = 64;
 /// Whose uses are kept; a configuration has fewer, and tokens that no credential stands for are not kept.
 const MOST: usize = 4_000_000 / SHARDS;
 
-/// The key is a keyed hash already.
-#[derive(Debug, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {}
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
-type Shard = RwLock<HashMap<u64, AtomicU32, BuildHasherDefault<AsItIs>>>;
+type Shard = RwLock<HashMap<u64, AtomicU32, Prehashed>>;
 
 /// Last uses by a keyed hash over an owner and a name — consumer and credential, issuer and key id —, to the minute.
 #[derive(Debug)]

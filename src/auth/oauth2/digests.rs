@@ -21,18 +21,12 @@ const LONGEST: usize = 64;
 
 /// Digests of good tokens. Bounded; safe to share.
 #[derive(Debug)]
-pub struct Digests(Cache<TokenText, Known, UnitWeighter, RandomState>);
+pub struct Digests(Cache<TokenText, Named, UnitWeighter, RandomState>);
 
 impl Default for Digests {
     fn default() -> Self {
         Self(Cache::with(TOKENS, TOKENS as u64, UnitWeighter, RandomState::default(), DefaultLifecycle::default()))
     }
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    text: Arc<str>,
-    digest: Digest,
 }
 
 /// A token as it was presented.
@@ -46,7 +40,7 @@ pub struct Named {
 impl Digests {
     /// A token that is remembered.
     pub fn known(&self, token: &[u8]) -> Option<Named> {
-        self.0.get(token).map(|Known { text, digest }| Named { text, digest, remembered: true })
+        self.0.get(token)
     }
 
     /// A token's digest.
@@ -60,8 +54,7 @@ impl Digests {
     pub fn keep(&self, token: &Named) {
         let is_word = || !token.text.is_empty() && token.text.bytes().all(|byte| byte.is_ascii_graphic());
         if !token.remembered && token.text.len() <= LONGEST && is_word() {
-            let known = Known { text: token.text.clone(), digest: token.digest };
-            self.0.insert(TokenText(token.text.clone()), known);
+            self.0.insert(TokenText(token.text.clone()), Named { remembered: true, ..token.clone() });
         }
     }
 }

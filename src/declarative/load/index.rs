@@ -1,16 +1,17 @@
 //! What has been declared: ids, endpoint keys, and every other value that may stand only once.
 //!
-//! Holds hashes instead of texts: 128 bits under random keys, so that a million names cost 16 bytes each and two of them meet
-//! with a probability of 2⁻⁸⁸.
+//! Holds hashes instead of texts: two of 64 bits under random seeds, so that a million names cost 16 bytes each and that any two of
+//! them meet is as good as impossible (below 2⁻⁴⁰, were the second hash to add nothing for the worst of them).
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::entity::{Dataset, Kind, tables};
+use crate::prehashed::Prehashed;
 use crate::schema::Table;
 
 /// What a kind's table says, in the form the loader asks for it.
@@ -47,34 +48,15 @@ impl Plan {
     }
 }
 
-/// The key is a hash already.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    #[expect(clippy::cast_possible_truncation, reason = "either half will do")]
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
-}
-
-type Hashed = BuildHasherDefault<AsItIs>;
-
 /// What has been declared so far.
 #[derive(Default)]
 pub struct Index {
     /// Two seeds: each half of a hash is taken under its own.
     keys: (RandomState, RandomState),
     /// Endpoint keys of the kinds that are referred to by them.
-    names: HashMap<u128, Uuid, Hashed>,
+    names: HashMap<u128, Uuid, Prehashed>,
     /// Other unique values.
-    values: HashSet<u128, Hashed>,
+    values: HashSet<u128, Prehashed>,
     /// Ids of the kinds that are lists in a dataset, and of entities at fault, which must not make references dangle.
     ids: HashSet<(Kind, Uuid), RandomState>,
 }

@@ -47,8 +47,8 @@ impl Index {
         Self { key, shards, len: AtomicUsize::new(0), alone: AtomicBool::new(false) }
     }
 
-    /// Whether the writer is alone, as at the start: with a million tokens a table that is not copied saves forty-nine fiftieths of a
-    /// write. Who reads meanwhile may miss tokens.
+    /// Whether the writer is alone, as at the start: with a million tokens, copying the table is nearly all
+    /// that a write costs. Who reads meanwhile may miss tokens.
     pub fn set_alone(&self, alone: bool) {
         self.alone.store(alone, Ordering::Relaxed);
     }
