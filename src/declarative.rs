@@ -49,6 +49,8 @@ pub struct Options {
     pub environment: Environment,
     /// What `created_at` and `updated_at` default to.
     pub now: Now,
+    /// What is in force: entities that did not change are kept, not copied.
+    pub previous: Dataset,
     /// Largest file or text, in bytes.
     pub max_bytes: usize,
     /// Keep the texts and where entities stand in them, so that [`Loaded::lint`] can say file and line. For `check`; a
@@ -63,6 +65,7 @@ impl Default for Options {
             templates: true,
             environment: Environment::process(),
             now: Now::system(),
+            previous: Dataset::default(),
             max_bytes: 4 << 30,
             keep_places: false,
         }

@@ -51,10 +51,16 @@ impl Declared {
     pub async fn load(&self, text: String) -> Result<Dataset, Refusal> {
         let Ok(_alone) = self.loading.try_lock() else { return Err(Refusal::Busy) };
         let (published, resources) = (self.published.clone(), self.resources.clone());
-        let options = declarative::Options { now: crate::schema::Now::system(), ..self.options.clone() };
+        let previous = self.published.load();
+        let options = declarative::Options {
+            now: crate::schema::Now::system(),
+            previous: previous.dataset.clone(),
+            ..self.options.clone()
+        };
         let work = move || {
             let started = Instant::now();
-            let done = put_into_service(&text, &options, &published, &resources);
+            let done = put_into_service(&text, &options, &previous, &published, &resources);
+            drop(previous);
             let (took, generation) = (started.elapsed(), published.load().generation);
             resources.metrics.reloaded(done.is_ok(), took);
             let diagnostics: &[Diagnostic] = match &done {
@@ -75,13 +81,15 @@ impl Declared {
 fn put_into_service(
     text: &str,
     options: &declarative::Options,
+    previous: &Snapshot,
     published: &Published,
     resources: &Resources,
 ) -> Result<(Dataset, Vec<Diagnostic>), Refusal> {
     let loaded = declarative::load_text("<POST /config>", text, options).map_err(Refusal::Text)?;
     let origin = Origin { source: "POST /config".into(), hash: loaded.hash };
     let dataset = loaded.dataset.clone();
-    let (snapshot, warnings) = Snapshot::compile(loaded.dataset, origin, resources).map_err(Refusal::Snapshot)?;
+    let (snapshot, warnings) =
+        Snapshot::compile_after(Some(previous), loaded.dataset, origin, resources).map_err(Refusal::Snapshot)?;
     let warnings: Vec<Diagnostic> = loaded.diagnostics.into_iter().chain(warnings).collect();
     for warning in &warnings {
         tracing::warn!(code = warning.code, "{warning}");

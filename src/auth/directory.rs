@@ -96,7 +96,8 @@ pub struct Directory {
 
 impl Directory {
     /// Prepares all of a dataset, warning of credentials that cannot be used.
-    pub fn new(dataset: &Dataset, diagnostics: &mut Vec<Diagnostic>) -> Self {
+    /// `previous`: what is in force, whose keys need not be prepared again.
+    pub fn new(dataset: &Dataset, previous: Option<&Self>, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut directory = Self { consumers: dataset.consumers.clone(), ..Self::default() };
         let (names, ids) = dataset.consumers.iter().fold((0, 0), |(names, ids), consumer| {
             (names + usize::from(consumer.username.is_some()), ids + usize::from(consumer.custom_id.is_some()))
@@ -112,7 +113,8 @@ impl Directory {
             directory.index_consumer(consumer.clone());
         }
         for entity in dataset.jwt_secrets.iter() {
-            directory.put_jwt(entity.clone(), diagnostics);
+            let prepared = previous.and_then(|previous| previous.jwt.get(&*entity.key));
+            directory.put_jwt_prepared(entity.clone(), prepared, diagnostics);
         }
         for entity in dataset.keyauth_credentials.iter() {
             directory.put_key_auth(entity.clone());
@@ -159,20 +161,35 @@ impl Directory {
 
     /// Puts a JWT credential in, its key prepared. The caller takes the older one out first ([`Self::remove_jwt`]).
     pub fn put_jwt(&mut self, entity: Arc<JwtSecret>, diagnostics: &mut Vec<Diagnostic>) {
+        self.put_jwt_prepared(entity, None, diagnostics);
+    }
+
+    /// As [`Self::put_jwt`]; `prepared` is taken if it is of this very entity.
+    fn put_jwt_prepared(
+        &mut self,
+        entity: Arc<JwtSecret>,
+        prepared: Option<&Arc<JwtCredential>>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
         if entity.key.is_empty() {
             return;
         }
-        let key = prepare_key(&entity);
-        if let Err(fault) = &key {
+        let credential = match prepared.filter(|prepared| Arc::ptr_eq(&prepared.entity, &entity)) {
+            Some(prepared) => prepared.clone(),
+            None => Arc::new(JwtCredential { key: prepare_key(&entity), entity }),
+        };
+        if let Err(fault) = &credential.key {
             let finding = format!("the credential cannot authenticate anyone: {fault}");
             let help = match fault {
                 KeyFault::EmptySecret => "give it a secret of at least 32 random bytes",
                 _ => "replace rsa_public_key with the PEM public key that belongs to the algorithm",
             };
-            diagnostics
-                .push(Diagnostic::warning("unusable-key", format!("jwt_secrets.{}", entity.id), finding).help(help));
+            diagnostics.push(
+                Diagnostic::warning("unusable-key", format!("jwt_secrets.{}", credential.entity.id), finding)
+                    .help(help),
+            );
         }
-        self.jwt.insert(Arc::new(JwtCredential { entity, key }));
+        self.jwt.insert(credential);
     }
 
     /// Puts an API key in; one whose key is null is found by nobody.

@@ -8,6 +8,7 @@ mod entity;
 mod fast;
 mod header;
 mod index;
+mod kept;
 
 use std::collections::{BTreeMap, HashMap};
 

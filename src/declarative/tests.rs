@@ -1,5 +1,6 @@
 //! Tests of the whole room: text in, dataset or faults out.
 
+mod again;
 mod conformance;
 mod deck;
 mod dumps;

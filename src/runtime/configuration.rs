@@ -81,8 +81,9 @@ impl Loader {
     pub fn load(&self) -> Result<Outcome, Outcome> {
         let _one_at_a_time = self.loading.lock();
         let start = Instant::now();
-        let result = self.read().and_then(|(dataset, origin, mut warnings)| {
-            let (snapshot, more) = Snapshot::compile(dataset, origin, &self.resources)?;
+        let previous = self.published.load();
+        let result = self.read(&previous).and_then(|(dataset, origin, mut warnings)| {
+            let (snapshot, more) = Snapshot::compile_after(Some(&previous), dataset, origin, &self.resources)?;
             warnings.extend(more);
             Ok((snapshot, warnings))
         });
@@ -109,9 +110,12 @@ impl Loader {
         }
     }
 
-    fn read(&self) -> Result<(crate::entity::Dataset, Origin, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let options =
-            declarative::Options { ignore_unsupported: self.ignore_unsupported, ..declarative::Options::default() };
+    fn read(&self, previous: &Snapshot) -> Result<(crate::entity::Dataset, Origin, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let options = declarative::Options {
+            ignore_unsupported: self.ignore_unsupported,
+            previous: previous.dataset.clone(),
+            ..declarative::Options::default()
+        };
         let (loaded, source) = match &self.source {
             Source::Files(paths) => {
                 let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();

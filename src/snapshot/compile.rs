@@ -37,15 +37,38 @@ impl Snapshot {
         origin: Origin,
         resources: &Resources,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let (snapshot, diagnostics) = Self::compile_rest(dataset, origin, resources);
+        Self::compile_after(None, dataset, origin, resources)
+    }
+
+    /// As [`Self::compile`], with what is prepared already of a snapshot that this one is to follow.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_after(
+        previous: Option<&Self>,
+        dataset: Dataset,
+        origin: Origin,
+        resources: &Resources,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let directory = previous.map(|previous| &previous.directory);
+        let (snapshot, diagnostics) = Self::compile_all(directory, dataset, origin, resources);
         if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok((snapshot, diagnostics)) }
     }
 
     /// Compiles what can be served of a dataset that is in force already. Errors in the list say what cannot: a route that
     /// matches nothing, a certificate that is not shown, and plugins in whose place requests are refused.
     pub fn compile_rest(dataset: Dataset, origin: Origin, resources: &Resources) -> (Self, Vec<Diagnostic>) {
+        Self::compile_all(None, dataset, origin, resources)
+    }
+
+    fn compile_all(
+        previous: Option<&Directory>,
+        dataset: Dataset,
+        origin: Origin,
+        resources: &Resources,
+    ) -> (Self, Vec<Diagnostic>) {
         let mut diagnostics = Vec::new();
-        let directory = Directory::new(&dataset, &mut diagnostics);
+        let directory = Directory::new(&dataset, previous, &mut diagnostics);
         let routing = Routing::compile(&dataset, &directory, resources, &mut diagnostics);
         let snapshot = Self {
             generation: 0,

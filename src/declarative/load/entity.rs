@@ -10,7 +10,7 @@ use super::super::ids::Derived;
 use super::super::path::{At, Step};
 use super::super::{excerpt, migrate, unsupported, vault};
 use super::index::unique_text;
-use super::{Loader, Parent, Waiting, fill};
+use super::{Loader, Parent, Waiting, fill, kept};
 use crate::diagnostic::Diagnostic;
 use crate::entity::{Dataset, Entity, Kind};
 use crate::plugins;
@@ -366,6 +366,7 @@ impl Loader<'_> {
         let name = endpoint.and_then(|field| document.get(field)).and_then(Value::as_str).map(str::to_owned);
         let updated_at =
             document.get("updated_at").filter(|at| at.is_i64() || (kind == Kind::Target && at.is_number())).cloned();
+        let dated = document.contains_key("created_at") || document.contains_key("updated_at");
         let special = table.special(&document);
         let mut document = match table.insert(document, self.now) {
             Ok(document) => document,
@@ -399,7 +400,7 @@ impl Loader<'_> {
             return;
         }
         match Entity::from_document(kind, Value::Object(document)) {
-            Ok(entity) => add(&mut self.dataset, entity),
+            Ok(entity) => add(&mut self.dataset, kept::kept(&self.options.previous, entity, dated)),
             Err(error) => {
                 let diagnostic = Diagnostic::error("schema", "", format!("does not fit its type: {error}"));
                 self.faults.say(at.to_path(), diagnostic);

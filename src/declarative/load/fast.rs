@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::fault::Stage;
 use super::super::path::At;
 use super::index::Plan;
-use super::{Loader, Parent};
+use super::{Loader, Parent, kept};
 use crate::entity::{Consumer, JwtSecret, KeyAuthCredential, Kind, Ref};
 use crate::jose::Algorithm;
 use crate::schema::{Auto, Check, Type};
@@ -118,14 +118,8 @@ impl Loader<'_> {
         let key = if document.is_empty() { None } else { username.clone() };
         if unique {
             let (created_at, updated_at) = (self.now.seconds(), self.now.seconds());
-            self.dataset.consumers.insert(Arc::new(Consumer {
-                id,
-                created_at,
-                updated_at,
-                username,
-                custom_id,
-                tags: None,
-            }));
+            let new = Consumer { id, created_at, updated_at, username, custom_id, tags: None };
+            self.dataset.consumers.insert(kept::consumer(&self.options.previous, Arc::new(new), false));
             self.remember(KIND, id, at);
         } else {
             self.index.broken(KIND, None, id);
@@ -146,9 +140,8 @@ impl Loader<'_> {
         let id = given.unwrap_or_else(|| self.ids.of(KIND, &key));
         if self.fast_is_unique(KIND, "key", Some(&key), id, at) {
             let (consumer, created_at) = (Ref { id: parent.id }, self.now.seconds());
-            let credential =
-                JwtSecret { id, created_at, consumer, key, secret, algorithm, rsa_public_key: None, tags: None };
-            self.dataset.jwt_secrets.insert(Arc::new(credential));
+            let new = JwtSecret { id, created_at, consumer, key, secret, algorithm, rsa_public_key: None, tags: None };
+            self.dataset.jwt_secrets.insert(kept::jwt_secret(&self.options.previous, Arc::new(new), false));
             self.remember(KIND, id, at);
         }
     }
@@ -159,14 +152,8 @@ impl Loader<'_> {
         let id = given.unwrap_or_else(|| self.ids.of(KIND, &key));
         if self.fast_is_unique(KIND, "key", Some(&key), id, at) {
             let (consumer, created_at) = (Ref { id: parent.id }, self.now.seconds());
-            self.dataset.keyauth_credentials.insert(Arc::new(KeyAuthCredential {
-                id,
-                created_at,
-                consumer,
-                key,
-                ttl: None,
-                tags: None,
-            }));
+            let new = KeyAuthCredential { id, created_at, consumer, key, ttl: None, tags: None };
+            self.dataset.keyauth_credentials.insert(kept::key(&self.options.previous, Arc::new(new), false));
             self.remember(KIND, id, at);
         }
     }
