@@ -7,6 +7,7 @@
 
 pub mod access_log;
 mod histogram;
+mod line;
 pub mod live;
 pub mod logging;
 mod metrics;

@@ -1,6 +1,6 @@
 //! What remains of a request: counters and a line in the access log.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{StatusCode, Version, header};
 use pingora_core::Error;
@@ -46,8 +46,10 @@ impl Gateway {
     fn look(&self, session: &Session, ctx: &Ctx, status: u16) {
         let live = &self.metrics.live;
         let now = ctx.wall.as_secs();
-        if let (Some(Principal::Authenticated { consumer: Some(consumer), credential: Some(credential) }), Some(by)) =
-            (ctx.state.principal(), ctx.decided_by)
+        if let (
+            Some(Principal::Authenticated { consumer: Some(consumer), credential: Some(credential), .. }),
+            Some(by),
+        ) = (ctx.state.principal(), ctx.decided_by)
         {
             // A subject of an identity provider is no credential of ours, unless its token was issued here.
             let opaque = ctx.state.verification.is_some_and(|verification| verification.algorithm == "opaque");
@@ -101,7 +103,6 @@ impl Gateway {
         let consumer = principal.and_then(Principal::consumer);
         let id = consumer.map(|consumer| consumer.id.to_string());
         let name = consumer.and_then(|consumer| consumer.username.as_deref().or(consumer.custom_id.as_deref()));
-        let upstream = ctx.attempts.last().map(|address| address.to_string());
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
         let time = calendar::milliseconds(ctx.wall);
         let record = AccessRecord {
@@ -117,7 +118,7 @@ impl Gateway {
             source: if from_service { "service" } else { "gateway" },
             route: route.map_or("", |route| &route.label),
             service: route.and_then(|route| route.service.as_ref()).map_or("", |service| &service.label),
-            upstream: upstream.as_deref(),
+            upstream: ctx.attempts.last(),
             upstream_status: from_service.then_some(status),
             tries: u32::try_from(ctx.attempts.count()).unwrap_or(u32::MAX),
             consumer: name.or(id.as_deref()),
@@ -135,10 +136,10 @@ impl Gateway {
             kid: ctx.state.key_id.as_deref(),
             alg: ctx.state.verification.map(|verification| verification.algorithm),
             token_fp: ctx.state.token.as_deref().map(|token| self.access_log.fingerprint(token.as_bytes())),
-            total_ms: milliseconds(latencies.total),
-            upstream_ms: latencies.upstream.map(milliseconds),
-            gateway_ms: milliseconds(latencies.gateway),
-            verify_us: ctx.state.verification.map(|verification| verification.took.as_secs_f64() * 1e6),
+            total: latencies.total,
+            upstream_took: latencies.upstream,
+            gateway: latencies.gateway,
+            verified: ctx.state.verification.map(|verification| verification.took),
             bytes_in: session.body_bytes_read() as u64,
             bytes_out: session.body_bytes_sent() as u64,
             tls: tls.map(|tls| &*tls.version),
@@ -162,11 +163,6 @@ fn latencies(ctx: &Ctx, ended: Instant) -> Latencies {
 fn shown(method: &str) -> &str {
     let usual = method.len() <= 32 && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     if usual { method } else { "unusual" }
-}
-
-/// Milliseconds with three decimal places.
-fn milliseconds(took: Duration) -> f64 {
-    (took.as_secs_f64() * 1e6).round() / 1e3
 }
 
 const fn version(version: Version) -> &'static str {

@@ -6,97 +6,73 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::line::{Line, member};
+use super::output::{Output, Target};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::output::{Output, Target};
-
 /// One request. Absent parts are left out of the line.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct AccessRecord<'a> {
     /// When the request came in: RFC 3339, UTC, milliseconds.
     pub time: &'a str,
     pub request_id: &'a str,
     /// The client's address, after `real_ip_header`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
     pub scheme: &'a str,
     pub http_version: &'a str,
     pub method: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub host: &'a str,
     /// As sent, without the query.
     pub path: &'a str,
     pub status: u16,
     /// Whose answer it was: `service` or `gateway`.
     pub source: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub route: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
     pub service: &'a str,
     /// Address of the service instance that was asked last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<SocketAddr>,
     pub upstream_status: Option<u16>,
     /// Connections to the service that were tried.
-    #[serde(skip_serializing_if = "is_zero")]
     pub tries: u32,
     /// The consumer's username, custom id or id.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer: Option<&'a str>,
     /// What identifies the credential in `X-Credential-Identifier`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<&'a str>,
     /// `allow`, `anonymous` or `deny`; absent where no plugin authenticates.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<&'a str>,
     /// From the catalogue of reasons.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub alg: Option<&'a str>,
     /// [`AccessLog::fingerprint`] of the token.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub token_fp: Option<Fingerprint>,
-    /// Milliseconds, as the next two.
-    pub total_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_ms: Option<f64>,
-    pub gateway_ms: f64,
-    /// Microseconds of the token's verification.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verify_us: Option<f64>,
+    /// `total_ms`, in milliseconds as the next two.
+    pub total: Duration,
+    /// `upstream_ms`
+    pub upstream_took: Option<Duration>,
+    /// `gateway_ms`
+    pub gateway: Duration,
+    /// `verify_us`: microseconds of the token's verification.
+    pub verified: Option<Duration>,
     /// Bytes of the request's and the response's body.
     pub bytes_in: u64,
     pub bytes_out: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<&'a str>,
     /// Which configuration the request ran on.
     pub generation: u64,
     /// What went wrong towards the service or the client, by its kind.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 /// 64 bits of a keyed hash, in hex.
@@ -118,6 +94,62 @@ impl std::fmt::Debug for Fingerprint {
 impl Serialize for Fingerprint {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl AccessRecord<'_> {
+    /// As a line of JSON.
+    fn line(&self) -> Vec<u8> {
+        let mut line = Line::new(self.time);
+        macro_rules! some {
+            ($($kind:ident $field:ident;)*) => { $(
+                if let Some(value) = self.$field {
+                    line.$kind(concat!(",\"", stringify!($field), "\":"), value);
+                }
+            )* };
+        }
+        member!(line.string, "request_id", self.request_id);
+        some! { address client; }
+        member!(line.string, "scheme", self.scheme);
+        member!(line.string, "http_version", self.http_version);
+        member!(line.string, "method", self.method);
+        if !self.host.is_empty() {
+            member!(line.string, "host", self.host);
+        }
+        member!(line.string, "path", self.path);
+        member!(line.integer, "status", self.status.into());
+        member!(line.string, "source", self.source);
+        if !self.route.is_empty() {
+            member!(line.string, "route", self.route);
+        }
+        if !self.service.is_empty() {
+            member!(line.string, "service", self.service);
+        }
+        some! { socket upstream; }
+        if let Some(status) = self.upstream_status {
+            member!(line.integer, "upstream_status", status.into());
+        }
+        if self.tries > 0 {
+            member!(line.integer, "tries", self.tries.into());
+        }
+        some! { string consumer; string credential; string auth; string reason; string issuer; string kid; string alg; }
+        if let Some(fingerprint) = &self.token_fp {
+            member!(line.string, "token_fp", fingerprint.as_str());
+        }
+        member!(line.milliseconds, "total_ms", self.total);
+        if let Some(upstream) = self.upstream_took {
+            member!(line.milliseconds, "upstream_ms", upstream);
+        }
+        member!(line.milliseconds, "gateway_ms", self.gateway);
+        if let Some(verified) = self.verified {
+            member!(line.microseconds, "verify_us", verified);
+        }
+        member!(line.integer, "bytes_in", self.bytes_in);
+        member!(line.integer, "bytes_out", self.bytes_out);
+        some! { string tls; string sni; string user_agent; }
+        member!(line.integer, "generation", self.generation);
+        some! { string error; }
+        line.finish()
     }
 }
 
@@ -226,12 +258,8 @@ impl AccessLog {
     /// Hands a line to the writer; drops it, counted, when too many wait.
     pub fn record(&self, record: &AccessRecord<'_>) {
         let Some(queue) = &self.queue else { return };
-        let mut line = Vec::with_capacity(512);
-        if serde_json::to_writer(&mut line, record).is_err() {
-            return;
-        }
-        line.push(b'\n');
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(Message::Line(line)) {
+        let line = Message::Line(record.line());
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(line) {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
