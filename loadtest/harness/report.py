@@ -2,6 +2,7 @@
 
 import json
 
+from . import verdicts
 from .compare import JOBS, PROXIES
 from .plots import bars, lines
 
@@ -64,10 +65,10 @@ class Report:
         self.add(f"![{title}](plots/{name}.svg)")
 
     def targets(self, rows):
-        count = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("passed", "failed", "undecided", "stated")}
+        count = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in verdicts.VERDICTS}
         cell = lambda text: text.replace("|", "\\|").replace("\n", " ")
         self.add("## Targets", "", ", ".join(f"{number} {verdict}" for verdict, number in count.items()) + ". *Undecided*: the figure is there, and what keeps it "
-                 "from being a verdict. Figures with ± are means with their 95 % interval.", "",
+                 "from being a verdict. *Out of reach*: what the gateway is built on, measured beside it, is beyond the target alone. Figures with ± are means with their 95 % interval.", "",
                  "| | what | target | figure | verdict |", "| --- | --- | --- | --- | --- |",
                  *(f"| {number} | {cell(row['what'])} | {cell(row['target'])} | {cell(row['figure'])} | "
                    f"{'**failed**' if row['verdict'] == 'failed' else row['verdict']} |" for number, row in enumerate(rows, 1)))

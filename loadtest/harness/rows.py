@@ -52,7 +52,8 @@ class Rows:
             peers += [lambda: start_nginx(material, "HS256", port, folder)]
             # A gateway of its own for long tokens, so that their checks are not among those of the others.
             peers += [lambda: self.gateway(material.kong(port), f"long-{number}")]
-            with together(*peers) as (gateway, floor, hs, rs, es, envoy_es, envoy_ed, nginx, long):
+            peers += [lambda: start_floor(True, port, folder / "deny")]
+            with together(*peers) as (gateway, floor, hs, rs, es, envoy_es, envoy_ed, nginx, long, deny):
                 tokens = material.tokens
                 targets = [
                     Target("floor", floor, "/open", tokens["HS256"][:1]), Target("open", gateway, "/open", tokens["HS256"][:1]),
@@ -62,7 +63,8 @@ class Rows:
                     *(Once(f"{a} new", gateway, f"/{a}", new[a]) for a in ALGORITHMS),
                     *(Once(f"{a} new, {who.name}", who, f"/{a}", new[a])
                       for a, who in [("HS256", hs), ("RS256", rs), ("ES256", es), ("EdDSA", envoy_ed)]),
-                    Target("401", gateway, "/HS256", [None], 401), Target("401, haproxy", hs, "/HS256", [None], 401),
+                    Target("401", gateway, "/HS256", [None], 401), Target("401, floor", deny, "/HS256", [None], 401),
+                    Target("bad, floor", deny, "/HS256", tokens["bad"], 401), Target("401, haproxy", hs, "/HS256", [None], 401),
                     Target("bad", gateway, "/HS256", tokens["bad"], 401), Target("bad, haproxy", hs, "/HS256", tokens["bad"], 401),
                     Target("8 KiB", long, "/HS256", tokens["8k"]), Target("8 KiB, nginx", nginx, "/HS256", tokens["8k"]),
                 ]
@@ -74,11 +76,13 @@ class Rows:
 
         s = started(opened, self.starts, self.rounds, self.say)
         yield verdicts.ratio("route without authentication", 1.05, s.ratio("open", "floor"), self.slices, "bare Pingora")
-        yield verdicts.ratio("HS256, seen before", 1.0, s.ratio("HS256 seen", "HS256 seen, haproxy"), self.slices, "HAProxy")
+        yield verdicts.ratio("HS256, seen before", 1.0, s.ratio("HS256 seen", "HS256 seen, haproxy"), self.slices, "HAProxy",
+                             least=s.ratio("floor", "HS256 seen, haproxy"))
         for algorithm, limit, other, name in [("RS256", 0.6, "haproxy", "HAProxy"), ("ES256", 0.6, "haproxy", "HAProxy"),
                                               ("ES256", 0.5, "envoy", "Envoy with its cache"), ("EdDSA", 0.5, "envoy", "Envoy with its cache")]:
             measured = s.ratio(f"{algorithm} seen", f"{algorithm} seen, {other}")
-            yield verdicts.ratio(f"{algorithm}, seen before", limit, measured, f"{self.slices}; 1,000 tokens", name)
+            least = s.ratio("floor", f"{algorithm} seen, {other}")
+            yield verdicts.ratio(f"{algorithm}, seen before", limit, measured, f"{self.slices}; 1,000 tokens", name, least=least)
         for algorithm in ALGORITHMS:
             yield self.unseen(s, algorithm, verified[algorithm])
             other, name = ("envoy", "Envoy") if algorithm == "EdDSA" else ("haproxy", "HAProxy")
@@ -86,7 +90,9 @@ class Rows:
             yield verdicts.ratio(f"{algorithm}, never seen", 1.0, measured, f"{self.slices}; each token once", name)
         for name, what in [("401", "401 without a token"), ("bad", "401, bad HS256 signature")]:
             # Targets keep their connections: one that is closed after a refusal ends the measurement.
-            yield verdicts.ratio(what, 1.15, s.ratio(name, f"{name}, haproxy"), f"{self.slices}; connections kept", "HAProxy")
+            own, error = s.ratio(name, f"{name}, floor")
+            yield verdicts.ratio(what, 1.15, s.ratio(name, f"{name}, haproxy"), f"{self.slices}; connections kept", "HAProxy",
+                                 f"{own:.3f} ± {error:.3f} × bare Pingora's 401 without a body", s.ratio(f"{name}, floor", f"{name}, haproxy"))
         yield verdicts.ratio("HS256, token of 8 KiB", 1.0, s.ratio("8 KiB", "8 KiB, nginx"), f"{self.slices}; 100 tokens", "nginx with Lua")
 
     def misses(self, gateway, algorithm):

@@ -7,21 +7,22 @@ import json
 import pathlib
 import random
 import shutil
-import socket
 import statistics
 import sys
-import threading
 import time
 
 import jwt
 
 from . import machine, verdicts
-from .processes import Others
+from .lightly import Load
+from .processes import Others, get
 from .proxies import Gateway, service
 
 WORK = pathlib.Path(__file__).resolve().parents[2] / "target/loadtest"
 ROUTES_PER_SERVICE = 10
 EACH = "bytes a consumer"
+# Seconds without a reload, to compare with.
+QUIET = 12
 
 
 def secret(number):
@@ -59,40 +60,6 @@ def generate(routes, consumers, service_port, generation, form):
     return "\n".join(lines) + "\n"
 
 
-class Client(threading.Thread):
-    """A light load: a fixed number of requests a second on one kept connection. Times each, from when it was due."""
-
-    def __init__(self, port, requests, per_second):
-        super().__init__(daemon=True)
-        self.port, self.requests, self.gap = port, requests, 1 / per_second
-        self.done, self.times, self.failed = threading.Event(), [], []
-
-    def run(self):
-        stream, due = None, time.monotonic()
-        while not self.done.is_set():
-            due = max(due + self.gap, time.monotonic() - 1)
-            time.sleep(max(0.0, due - time.monotonic()))
-            start = time.monotonic()
-            try:
-                stream = stream or socket.create_connection(("127.0.0.1", self.port), 20)
-                stream.sendall(random.choice(self.requests))
-                answer = b""
-                while b"\r\n\r\n" not in answer:
-                    part = stream.recv(65536)
-                    if not part:
-                        raise ConnectionError("closed before the answer")
-                    answer += part
-                if b" 200 " not in answer[:16]:
-                    raise ValueError(answer[:60])
-                if b"connection: close" in answer.lower():
-                    stream.close()
-                    stream = None
-            except (OSError, ValueError) as error:
-                self.failed.append(repr(error))
-                stream = None
-            self.times.append((start, time.monotonic() - start))
-
-
 def load(port, routes, consumers, clients=4, per_second=50):
     """Clients with tokens of many consumers on many routes."""
     pick = random.Random(1)
@@ -103,10 +70,7 @@ def load(port, routes, consumers, clients=4, per_second=50):
         requests.append(
             f"GET /api/{pick.randrange(routes):05d} HTTP/1.1\r\nHost: scale\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
         )
-    started = [Client(port, requests, per_second) for _ in range(clients)]
-    for client in started:
-        client.start()
-    return started
+    return Load(port, requests, clients, per_second)
 
 
 def percentile(values, share):
@@ -141,36 +105,38 @@ def measure(routes, consumers, reloads, form, folder, patience=180, say=print, y
             say(f"ready after {ready:.2f} s; {memory[0] / 2**20:.0f} MiB resident")
 
             others = Others()
+            serves = lambda generation: f"generation-{generation}" in get(gateway.url("/generation"))[1]
             clients = load(gateway.port, routes, consumers)
-            time.sleep(5)
-            quiet = [took for client in clients for _, took in client.times]
-            took, during, peaks = [], [], []
+            # As long as a large reload takes: the longest of more requests is longer.
+            spans = [(time.monotonic(), time.monotonic() + QUIET)]
+            time.sleep(QUIET)
+            took, peaks = [], []
             for generation in range(1, reloads + 1):
                 # Python is done with its own work (making the text) before the clock starts.
                 gateway.configure(text(generation))
                 time.sleep(1)
                 gateway.forget_peak()
-                begin, before = time.monotonic(), gateway.reloads()[0]
+                begin = time.monotonic()
                 gateway.reload()
-                gateway.wait_for(lambda: gateway.reloads()[0] > before, f"reload {generation}", patience, 0.01)
+                # Seldom, and by what costs little: asking takes a processor from the requests.
+                gateway.wait_for(lambda generation=generation: serves(generation), f"reload {generation}", patience, 0.05)
                 end = time.monotonic()
                 took.append(end - begin)
                 time.sleep(1)
-                times = [spent for client in clients for at, spent in client.times if begin - 0.05 <= at <= end + 0.5]
-                during.append(times)
+                spans.append((begin - 0.05, end + 0.5))
                 memory.append(gateway.memory())
                 peaks.append(gateway.peak())
-                say(f"reload {generation}: {took[-1]:.2f} s, slowest request {max(times) * 1000:.1f} ms, "
-                    f"p99 {percentile(times, 0.99) * 1000:.1f} ms, {memory[-1] / 2**20:.0f} MiB, at most {peaks[-1] / 2**20:.0f} MiB meanwhile")
+                say(f"reload {generation}: {took[-1]:.2f} s, {memory[-1] / 2**20:.0f} MiB, at most {peaks[-1] / 2**20:.0f} MiB meanwhile")
             # What it comes back to: the allocator gives pages back a while later.
             time.sleep(10)
             settled = gateway.memory()
             in_the_way = others.stand_in_the_way()
-            for client in clients:
-                client.done.set()
-            failed = [failure for client in clients for failure in client.failed]
+            times, failed = clients.stop()
 
-    every = [spent for times in during for spent in times]
+    quiet, *during = [[spent for at, spent in times if begin <= at <= end] for begin, end in spans]
+    for generation, spent in enumerate(during, 1):
+        say(f"reload {generation}: longest request {max(spent) * 1000:.1f} ms, p99 {percentile(spent, 0.99) * 1000:.1f} ms")
+    every = [spent for spans in during for spent in spans]
     spread = lambda times: {"p50": statistics.median(times) * 1e3, "p99": percentile(times, 0.99) * 1e3, "longest": max(times) * 1e3}
     return {
         "routes": routes, "consumers": consumers, "format": form, "file_bytes": len(first), "ready_s": ready, "yaml_ready_s": yaml_ready,

@@ -1,10 +1,11 @@
 """Rows of the table of targets: what, the target, the figure, the verdict, and how it was measured.
 
 A row passes when the figure with its whole error is within the limit, and fails when even the figure less its error is beyond it. In
-between, and where the measurement cannot carry a verdict, it is `undecided` and says why. `stated` has no limit.
+between, and where the measurement cannot carry a verdict, it is `undecided` and says why. `stated` has no limit. A row is `out of reach`
+where what the gateway is built on was measured beside it and, doing nothing of its own, is beyond the limit already.
 """
 
-PASSED, FAILED, UNDECIDED, STATED = "passed", "failed", "undecided", "stated"
+PASSED, FAILED, UNDECIDED, STATED, OUT_OF_REACH = VERDICTS = ("passed", "failed", "undecided", "stated", "out of reach")
 
 
 def row(what, target, figure, verdict, how, note="", **numbers):
@@ -29,10 +30,13 @@ def difference(what, limit, measured, how, unit="µs", note=""):
     return row(what, f"+{limit:g} {unit} at most", f"{value:+.2f} ± {error:.2f} {unit}", verdict, how, notes, value=value, error=error, limit=limit)
 
 
-def ratio(what, limit, measured, how, of, note=""):
-    """At most `limit` times something else."""
+def ratio(what, limit, measured, how, of, note="", least=None):
+    """At most `limit` times something else. `least`: what the gateway is built on, alone, times the same."""
     value, error = measured
     verdict, why = decide(value, error, limit)
+    if least and verdict != PASSED:
+        why = f"bare Pingora alone is {least[0]:.3f} ± {least[1]:.3f} ×, so that no less can be had"
+        verdict = OUT_OF_REACH if decide(*least, limit)[0] == FAILED else verdict
     notes = "; ".join(filter(None, [note, why]))
     return row(f"{what}, beside {of}", f"{limit:g} × at most", f"{value:.3f} ± {error:.3f} ×", verdict, how, notes, value=value, error=error, limit=limit)
 
