@@ -13,6 +13,7 @@ pub mod json;
 mod key;
 mod key_set;
 mod public_key;
+mod registered;
 mod roca;
 mod sign;
 
@@ -23,5 +24,6 @@ pub use self::{
     key::{Identity, VerificationKey},
     key_set::{KeySet, Lookup, Rejected, SetFault},
     public_key::{Curve, KeyFault, PublicKey},
+    registered::{Moment, Registered},
     sign::{SigningFault, SigningKey},
 };

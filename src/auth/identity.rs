@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::oauth2::store::Token;
 use super::{Authenticated, Principal};
 use crate::entity::Consumer;
 
@@ -29,6 +30,11 @@ pub fn is_identity_header(name: &str) -> bool {
         })
 }
 
+/// Whether CGI and WSGI make one variable of two names in lower case: `-` and `_` are the same to them.
+pub fn is_same_variable(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
+}
+
 fn fold(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
@@ -37,20 +43,23 @@ fn fold(byte: u8) -> u8 {
 struct Made {
     consumer: Option<Arc<Consumer>>,
     credential: Option<Box<str>>,
+    issued: Option<Arc<Token>>,
     headers: Box<[(&'static HeaderName, HeaderValue)]>,
     /// How many requests of others it outlives.
     staying: u8,
 }
 
 impl Made {
-    fn is_of(&self, consumer: Option<&Arc<Consumer>>, credential: Option<&str>) -> bool {
-        let same = match (&self.consumer, consumer) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        };
-        same && self.credential.as_deref() == credential
+    fn is_of(&self, consumer: Option<&Arc<Consumer>>, credential: Option<&str>, issued: Option<&Arc<Token>>) -> bool {
+        is_same(self.consumer.as_ref(), consumer)
+            && is_same(self.issued.as_ref(), issued)
+            && self.credential.as_deref() == credential
     }
+}
+
+/// Whether both are one, in memory; neither changes while somebody has it.
+fn is_same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
 }
 
 /// Callers whose headers a thread keeps: those that are busy. They are few, so that they stay in the processor's caches; what is kept
@@ -71,10 +80,11 @@ pub fn each_header<E>(
     authenticated: &Authenticated,
     mut put: impl FnMut(&'static HeaderName, HeaderValue) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Principal::Authenticated { consumer, credential } = authenticated.principal() else {
+    let Principal::Authenticated { consumer, credential, issued } = authenticated.principal() else {
         return headers(authenticated).try_for_each(|(name, value)| put(name, value));
     };
-    let address = consumer.as_ref().map_or(0, |consumer| Arc::as_ptr(consumer).addr());
+    let address = consumer.as_ref().map_or(0, |consumer| Arc::as_ptr(consumer).addr())
+        ^ issued.as_ref().map_or(0, |issued| Arc::as_ptr(issued).addr());
     let length = credential.as_ref().map_or(0, |credential| credential.len());
     // Allocations are 16 bytes apart at least.
     let place = (address >> 4 ^ address >> 10 ^ length) % KEPT;
@@ -82,7 +92,7 @@ pub fn each_header<E>(
         let mut kept = kept.try_borrow_mut().ok()?;
         let slot = kept.get_mut(place)?;
         match slot {
-            Some(made) if made.is_of(consumer.as_ref(), credential.as_deref()) => {
+            Some(made) if made.is_of(consumer.as_ref(), credential.as_deref(), issued.as_ref()) => {
                 made.staying = STAYING;
                 Some(made.headers.iter().try_for_each(|(name, value)| put(name, value.clone())))
             }
@@ -93,8 +103,8 @@ pub fn each_header<E>(
             _ => {
                 let headers: Box<[_]> = headers(authenticated).collect();
                 let result = headers.iter().try_for_each(|(name, value)| put(name, value.clone()));
-                let (consumer, credential) = (consumer.clone(), credential.clone());
-                *slot = Some(Made { consumer, credential, headers, staying: STAYING });
+                let (consumer, credential, issued) = (consumer.clone(), credential.clone(), issued.clone());
+                *slot = Some(Made { consumer, credential, issued, headers, staying: STAYING });
                 Some(result)
             }
         }
@@ -110,9 +120,9 @@ pub fn each_header<E>(
 pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> + use<> {
     let principal = authenticated.principal();
     let consumer = principal.consumer();
-    let (credential, anonymous) = match principal {
-        Principal::Authenticated { credential, .. } => (credential.as_deref(), None),
-        Principal::Anonymous(_) => (None, Some(HeaderValue::from_static("true"))),
+    let (credential, issued, anonymous) = match principal {
+        Principal::Authenticated { credential, issued, .. } => (credential.as_deref(), issued.as_deref(), None),
+        Principal::Anonymous(_) => (None, None, Some(HeaderValue::from_static("true"))),
     };
     let id = consumer.and_then(|consumer| {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
@@ -123,6 +133,8 @@ pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (&'static 
         (&X_CONSUMER_CUSTOM_ID, consumer.and_then(|consumer| value(consumer.custom_id.as_deref()))),
         (&X_CONSUMER_USERNAME, consumer.and_then(|consumer| value(consumer.username.as_deref()))),
         (&X_CREDENTIAL_IDENTIFIER, value(credential)),
+        (&X_AUTHENTICATED_SCOPE, issued.and_then(|token| value(token.scope.as_deref()))),
+        (&X_AUTHENTICATED_USERID, issued.and_then(|token| value(token.userid.as_deref()))),
         (&X_ANONYMOUS_CONSUMER, anonymous),
     ]
     .into_iter()
@@ -194,10 +206,13 @@ mod tests {
         let of = |consumer: &Arc<Consumer>, credential: &str| Principal::Authenticated {
             consumer: Some(consumer.clone()),
             credential: Some(credential.into()),
+            issued: None,
         };
         let alice = Arc::new(testing::consumer(1, Some("alice"), None));
         // The same consumer, renamed by a reload.
         let alicia = Arc::new(testing::consumer(1, Some("alicia"), None));
+        let tokens = [(Some("read"), Some("u1")), (Some("read"), Some("u2")), (Some("write"), None), (None, None)]
+            .map(|(scope, userid)| Arc::new(testing::issued("t", scope, userid)));
         let id = "x-consumer-id: 00000000-0000-4000-8000-000000000001";
         for _ in 0..2 {
             for (consumer, name) in [(&alice, "alice"), (&alicia, "alicia")] {
@@ -208,15 +223,29 @@ mod tests {
                     assert_eq!(shown(of(consumer, key)), expected(key));
                 }
             }
-            let nobody = Principal::Authenticated { consumer: None, credential: Some("k".into()) };
+            let nobody = Principal::Authenticated { consumer: None, credential: Some("k".into()), issued: None };
             assert_eq!(shown(nobody), ["x-credential-identifier: k"]);
             assert_eq!(shown(Principal::Anonymous(alice.clone())).last().unwrap(), "x-anonymous-consumer: true");
+            // One client's tokens differ in what they say.
+            for token in &tokens {
+                let (consumer, credential) = (Some(alice.clone()), Some("k".into()));
+                let seen = shown(Principal::Authenticated { consumer, credential, issued: Some(token.clone()) });
+                let said = seen.iter().filter_map(|line| line.strip_prefix("x-authenticated-")).collect::<Vec<_>>();
+                let expected = [("scope", &token.scope), ("userid", &token.userid)];
+                let expected =
+                    expected.iter().filter_map(|(name, value)| Some(format!("{name}: {}", value.as_deref()?)));
+                assert_eq!(said, expected.collect::<Vec<_>>());
+            }
         }
         // More than are kept, all of them busy.
         let many: Vec<_> = (0..500).map(|n| Arc::new(testing::consumer(n, Some(&format!("user-{n}")), None))).collect();
         for n in (0..2000).map(|n| n * 7 % many.len()) {
             assert_eq!(shown(of(&many[n], "k"))[1], format!("x-consumer-username: user-{n}"));
         }
+    }
+
+    fn known(consumer: Option<Arc<Consumer>>, credential: &str) -> Principal {
+        Principal::Authenticated { consumer, credential: Some(credential.into()), issued: None }
     }
 
     #[test]
@@ -229,7 +258,7 @@ mod tests {
         };
         let alice = Arc::new(testing::consumer(1, Some("alice"), Some("a-1")));
         assert_eq!(
-            shown(Principal::Authenticated { consumer: Some(alice.clone()), credential: Some("k".into()) }),
+            shown(known(Some(alice.clone()), "k")),
             [
                 "x-consumer-id: 00000000-0000-4000-8000-000000000001",
                 "x-consumer-custom-id: a-1",
@@ -244,12 +273,9 @@ mod tests {
         );
         let odd = Arc::new(testing::consumer(2, Some("line\nbreak"), None));
         assert_eq!(
-            shown(Principal::Authenticated { consumer: Some(odd), credential: Some("café".into()) }),
+            shown(known(Some(odd), "café")),
             ["x-consumer-id: 00000000-0000-4000-8000-000000000002", "x-credential-identifier: café"]
         );
-        assert_eq!(
-            shown(Principal::Authenticated { consumer: None, credential: Some("sub".into()) }),
-            ["x-credential-identifier: sub"]
-        );
+        assert_eq!(shown(known(None, "sub")), ["x-credential-identifier: sub"]);
     }
 }

@@ -355,7 +355,10 @@ impl Jwt {
         let seconds = now;
         // Exact far beyond any date: 2^53 seconds.
         let now = now as f64;
-        let at = |claim: TimeClaim| jws.claims.get(claim.name()).and_then(Value::as_f64);
+        let at = |claim: TimeClaim| match claim {
+            TimeClaim::Exp => jws.registered.exp.seconds(),
+            TimeClaim::Nbf => jws.registered.nbf.seconds(),
+        };
         let fault_of = |claim: TimeClaim| -> Option<(Reason, &'static str)> {
             match (claim, at(claim)) {
                 (_, None) => Some((Reason::ClaimType, "must be a number")),
@@ -391,7 +394,7 @@ impl Jwt {
             return Err(self.reject_body(*reason, Body::Json(body.into())));
         }
         if let Some(maximum) = self.maximum_expiration {
-            let exp = jws.claims.get("exp").and_then(Value::as_f64);
+            let exp = jws.registered.exp.seconds();
             if exp.is_none_or(|exp| exp - now > maximum) {
                 trace.record(|| {
                     let ahead = exp.unwrap_or_default() - now;

@@ -192,7 +192,7 @@ impl Plugin for Oauth2 {
     fn wants(&self, request: &Request<'_>) -> Wants {
         let method = request.method;
         let may_carry = *method == http::Method::POST || *method == http::Method::PUT || *method == http::Method::PATCH;
-        let looked_at = Endpoint::of(request.path).is_some() || !request.headers.contains_key(&self.header);
-        if may_carry && looked_at { Wants::SmallBody } else { Wants::Nothing }
+        let looked_at = || Endpoint::of(request.path).is_some() || !request.headers.contains_key(&self.header);
+        if may_carry && looked_at() { Wants::SmallBody } else { Wants::Nothing }
     }
 }

@@ -250,7 +250,7 @@ impl Oidc {
 
     /// Whether the plugin has anything to do with a request.
     fn applies<T: Trace>(&self, request: &Request<'_>, state: &mut State, trace: &mut T) -> bool {
-        self.passing.guard(request, state);
+        self.passing.guard(state);
         if !self.run_on_preflight && *request.method == Method::OPTIONS {
             trace.record(|| Step::noted(Check::Applies, "OPTIONS passes, since run_on_preflight is false"));
             return false;

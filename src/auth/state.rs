@@ -7,13 +7,19 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Reason;
+use super::oauth2::store::Token;
 use crate::entity::Consumer;
 
 /// Who a request was found to come from.
 #[derive(Clone, Debug)]
 pub enum Principal {
     /// A credential was verified. The consumer is absent for a token of an identity provider that is mapped to none.
-    Authenticated { consumer: Option<Arc<Consumer>>, credential: Option<Box<str>> },
+    Authenticated {
+        consumer: Option<Arc<Consumer>>,
+        credential: Option<Box<str>>,
+        /// The token that was issued here, if it was one: its scope and user are told to the service.
+        issued: Option<Arc<Token>>,
+    },
     /// No plugin authenticated anyone, and one names this consumer as its `anonymous`.
     Anonymous(Arc<Consumer>),
 }
@@ -74,6 +80,9 @@ pub struct State {
     /// Issuer and key id of a refused token, and of one that no credential stands for, for the log.
     pub issuer: Option<Arc<str>>,
     pub key_id: Option<Box<str>>,
+    /// Names that the plugin sets by what it verified, so that no client may send them: taken out in every spelling of them, whether
+    /// they are set or not.
+    pub guarded: Option<Arc<[HeaderName]>>,
     /// Headers of the request that are set towards the service.
     pub set_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers of the request that are removed, before any is set.
@@ -111,9 +120,24 @@ impl State {
 
     /// Records a verified credential, in place of whoever was there before.
     pub(in crate::auth) fn authenticate(&mut self, consumer: Option<Arc<Consumer>>, credential: Option<Box<str>>) {
+        self.known(Principal::Authenticated { consumer, credential, issued: None });
+    }
+
+    /// Records the bearer of a token that was issued here.
+    pub(in crate::auth) fn authenticate_issued(
+        &mut self,
+        consumer: Arc<Consumer>,
+        client_id: Box<str>,
+        token: Arc<Token>,
+    ) {
+        let (consumer, credential) = (Some(consumer), Some(client_id));
+        self.known(Principal::Authenticated { consumer, credential, issued: Some(token) });
+    }
+
+    fn known(&mut self, principal: Principal) {
         self.verdict = Some(Verdict::Allowed);
         self.fallback = None;
-        self.authenticated = Some(Authenticated::new(Principal::Authenticated { consumer, credential }));
+        self.authenticated = Some(Authenticated::new(principal));
     }
 
     /// Records the anonymous consumer, and why.

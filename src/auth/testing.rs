@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use uuid::Uuid;
 
+use super::oauth2::store::{Digest, Token};
 use super::reason::Body;
 use super::{Client, Directory, Flow, Plugin, Rejection, Request, Scheme, State};
 use crate::entity::{Consumer, JwtSecret, KeyAuthCredential, Ref};
@@ -187,5 +188,22 @@ pub fn caller(state: &State) -> String {
         Some(super::Principal::Authenticated { credential, .. }) => {
             format!("{name}/{}", credential.as_deref().unwrap_or("-"))
         }
+    }
+}
+
+/// A token that was issued to a client with the id 70, and does not end.
+pub fn issued(access: &str, scope: Option<&str>, userid: Option<&str>) -> Token {
+    Token {
+        id: id(1),
+        access: Digest::of(access),
+        refresh: None,
+        credential: id(70),
+        service: None,
+        userid: userid.map(Into::into),
+        scope: scope.map(Into::into),
+        created_at: 0,
+        expires_in: 0,
+        purge_at: None,
+        code: None,
     }
 }

@@ -20,7 +20,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::token_text::TokenText;
-use crate::jose::{Algorithm, Identity, Jws, Object, VerificationKey, hmac};
+use crate::jose::{Algorithm, Identity, Jws, Object, Registered, VerificationKey, hmac};
 
 /// Memory of one signature: tag, hash table slot, list links, and the share of ghosts and of slack in the tables.
 const SIGNATURE_BYTES: usize = 112;
@@ -72,6 +72,7 @@ struct Known {
     payload_end: usize,
     header: Object<'static>,
     claims: Object<'static>,
+    registered: Registered,
     algorithm: Algorithm,
     signature: Box<[u8]>,
     verifier: KnownVerifier,
@@ -138,6 +139,7 @@ impl Seen {
         Some(Jws {
             header: Cow::Borrowed(header),
             claims: Cow::Borrowed(claims),
+            registered: known.registered,
             algorithm: known.algorithm,
             signing_input: token.get(..known.payload_end)?,
             signature: &known.signature,
@@ -200,6 +202,7 @@ impl Memory {
             payload_end: jws.signing_input.len(),
             header: jws.header.clone().into_owned().into_owned(),
             claims: jws.claims.clone().into_owned().into_owned(),
+            registered: jws.registered,
             algorithm: jws.algorithm,
             signature: jws.signature.into(),
             verifier: KnownVerifier::of(verifier),

@@ -98,8 +98,9 @@ impl Gateway {
             prefix: towards.stripped_prefix,
         };
         fields::of_request(request, self.options.preserve_header_case, |request| {
-            identify(ctx, request)?;
+            // First what Pingora took too much: a credential that a plugin hides may stand in one of these.
             headers::hop_by_hop(&sent.headers, request)?;
+            identify(ctx, request)?;
             Self::name_host(&route.entity, ctx, sent, request)?;
             forwarded.write(request)?;
             headers::request_via(sent.version, request)?;
@@ -239,8 +240,12 @@ fn is_repeatable(method: &Method) -> bool {
 
 /// Identity headers: the client's out, on every route and in every spelling, and the proven ones in.
 fn identify(ctx: &Ctx, request: &mut dyn Fields) -> Result<()> {
-    let spoofed: Vec<_> =
-        request.map().keys().filter(|name| identity::is_identity_header(name.as_str())).cloned().collect();
+    let guarded = ctx.state.guarded.as_deref().unwrap_or_default();
+    let is_ours = |name: &&HeaderName| {
+        identity::is_identity_header(name.as_str())
+            || guarded.iter().any(|ours| identity::is_same_variable(ours.as_str(), name.as_str()))
+    };
+    let spoofed: Vec<_> = request.map().keys().filter(is_ours).cloned().collect();
     for name in &spoofed {
         request.remove(name);
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::base64url;
 use super::json::{Object, Value};
-use super::{Algorithm, VerificationKey};
+use super::{Algorithm, Registered, VerificationKey};
 
 /// Why a token is not a JWS that can be verified, in the order of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +97,7 @@ pub struct Jws<'a> {
     /// Owned by who has just parsed it, borrowed by who remembers it.
     pub header: Cow<'a, Object<'a>>,
     pub claims: Cow<'a, Object<'a>>,
+    pub registered: Registered,
     /// What the header says; a key is bound to its own.
     pub algorithm: Algorithm,
     pub signing_input: &'a [u8],
@@ -126,8 +127,9 @@ impl<'a> Jws<'a> {
             return Err(Fault::Critical);
         }
         let Value::Object(claims) = claims else { return Err(Fault::PayloadNotObject) };
+        let registered = Registered::of(&header, &claims);
         let (header, claims) = (Cow::Owned(header), Cow::Owned(claims));
-        Ok(Self { header, claims, algorithm, signing_input: compact.signing_input, signature })
+        Ok(Self { header, claims, registered, algorithm, signing_input: compact.signing_input, signature })
     }
 
     /// Whether the key's algorithm is the header's and the signature is the key's.

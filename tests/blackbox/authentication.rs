@@ -86,6 +86,24 @@ fn spoofed_identities_are_replaced() {
     assert_eq!(seen.header("authorization"), [bearer.as_str()]);
 }
 
+/// Pingora takes this header out by itself, and we put it back for the service (as Kong passes it on).
+#[test]
+fn a_credential_in_proxy_authorization_is_hidden_too() {
+    let echo = Echo::start();
+    let routes = [json!({"paths": ["/keep"], "service": 0}), json!({"paths": ["/hide"], "service": 0})];
+    let mut dataset = dataset(&[json!({"port": echo.port})], &routes);
+    consumer(&mut dataset, 1, "alice");
+    for (route, hide) in [(0, false), (1, true)] {
+        let config = json!({"key_names": ["proxy-authorization"], "hide_credentials": hide});
+        plugin(&mut dataset, Some(route), "key-auth", config);
+    }
+    let gateway = Gateway::start(dataset);
+    for (path, seen) in [("/keep", &["key-of-alice"][..]), ("/hide", &[])] {
+        assert_eq!(http::get(gateway.endpoint(), path, &[("Proxy-Authorization", "key-of-alice")]).status, 200);
+        assert_eq!(echo.take().unwrap().header("proxy-authorization"), seen, "{path}");
+    }
+}
+
 /// A plugin that reads a body leaves it as it was; one that hides its credential takes only that out.
 #[test]
 fn bodies_that_plugins_read_go_on() {

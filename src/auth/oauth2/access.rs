@@ -3,17 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderName, HeaderValue};
-
 use super::digests::Named;
 use super::store::{Digest, Token};
 use super::{Oauth2, reply};
 use crate::auth::arguments::{Argument, Arguments, body_without_arguments, without_arguments};
 use crate::auth::trace::{Check, Hint, HintCode, Step, Time, Trace, consumer_name, moment, span};
 use crate::auth::{Flow, Reason, Rejection, Request, State, Verification, hints};
-
-const SCOPE: HeaderName = HeaderName::from_static("x-authenticated-scope");
-const USERID: HeaderName = HeaderName::from_static("x-authenticated-userid");
 
 /// A token and where it was.
 struct Presented {
@@ -171,12 +166,7 @@ impl Oauth2 {
         if self.config.hide_credentials {
             self.hide(request, state, presented);
         }
-        for (name, value) in [(SCOPE, &token.scope), (USERID, &token.userid)] {
-            if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
-                state.set_headers.push((name, value));
-            }
-        }
-        state.authenticate(Some(consumer.clone()), Some(credential.client_id.clone()));
+        state.authenticate_issued(consumer.clone(), credential.client_id.clone(), token);
         Ok(())
     }
 

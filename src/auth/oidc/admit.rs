@@ -2,24 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
-
 use super::Oidc;
 use super::attempt::{Accepted, Attempt, Halt};
 use super::claims::text;
 use super::present::hide;
-use crate::auth::identity::{X_AUTHENTICATED_SCOPE, X_AUTHENTICATED_USERID};
 use crate::auth::trace::{Check, Trace, shown};
 use crate::auth::{Reason, Request};
 use crate::entity::Consumer;
 use crate::jose::Object;
-
-/// Headers of a token that was issued here.
-pub fn issued_headers(scope: Option<&str>, userid: Option<&str>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let header =
-        |name: &HeaderName, value: Option<&str>| Some((name.clone(), HeaderValue::from_bytes(value?.as_bytes()).ok()?));
-    header(&X_AUTHENTICATED_SCOPE, scope).into_iter().chain(header(&X_AUTHENTICATED_USERID, userid))
-}
 
 /// What a claim says about the consumer.
 enum Mapped {

@@ -119,7 +119,7 @@ impl Answers {
         if !is_for(&jws.claims, self.client.as_deref(), introspection) {
             return Err(Fault::Content("the JWT is for another client"));
         }
-        times.check(&jws.claims, now).map_err(|_| Fault::Content("the JWT has expired, or is not valid yet"))
+        times.check(&jws.registered, now).map_err(|_| Fault::Content("the JWT has expired, or is not valid yet"))
     }
 }
 

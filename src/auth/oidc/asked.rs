@@ -11,7 +11,7 @@ use super::provider::Metadata;
 use super::remote::{self, Told};
 use crate::auth::trace::{Check, Trace};
 use crate::auth::{Reason, Verification};
-use crate::jose::Object;
+use crate::jose::{Object, Registered};
 
 impl Oidc {
     /// Decides about an opaque token by introspection.
@@ -50,7 +50,7 @@ impl Oidc {
         if let Some(times) = self.times {
             let times = Times { expires: false, ..times };
             let now = at.request.now;
-            match times.check(&claims, now) {
+            match times.check(&Registered::of(&Object::default(), &claims), now) {
                 Ok(()) => at.passed(Check::Claims, || times.told(&claims, now)),
                 Err(reason) => return Err(self.refuse(at, Check::Claims, reason, || times.told(&claims, now))),
             }

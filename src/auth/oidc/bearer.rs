@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::Oidc;
 use super::attempt::{Attempt, Halt, Need};
-use super::claims::is_access_token;
 use super::issuers::{Found, Whose};
 use super::provider::{Asked, Provider};
 use crate::auth::trace::{Check, Trace, shown};
@@ -63,7 +62,7 @@ impl Oidc {
 
     /// Whether it is an access token at all.
     fn check_kind<T: Trace>(&self, at: &mut Attempt<'_, T>, jws: &Jws<'_>) -> Result<(), Halt> {
-        if is_access_token(&jws.header, &jws.claims) {
+        if jws.registered.is_access_token {
             return Ok(());
         }
         Err(self.refuse(at, Check::Kind, Reason::TypMismatch, || "an ID, refresh or logout token, or a proof"))
@@ -196,7 +195,7 @@ impl Oidc {
         let Some(times) = self.times else { return Ok(()) };
         let now = at.request.now;
         let told = || times.told(&jws.claims, now);
-        match times.check(&jws.claims, now) {
+        match times.check(&jws.registered, now) {
             Ok(()) => at.passed(Check::Claims, told),
             Err(reason) => return Err(self.refuse(at, Check::Claims, reason, told)),
         }

@@ -1,13 +1,13 @@
 //! The decision about a request, over what is at hand: which credential counts, and which method takes it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant as Started;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::time::Instant;
 
 use super::Oidc;
-use super::admit::issued_headers;
 use super::attempt::{Accepted, Attempt, Halt, Have, Need};
 use super::client::{Client, Method};
 use super::exchange::Exchange;
@@ -94,7 +94,7 @@ impl Oidc {
                 },
             };
             if let Some(row) = row {
-                return self.oauth2_token(at, &row, accepted);
+                return self.oauth2_token(at, row, accepted);
             }
         }
         if self.methods.introspection && (!self.clients.is_empty() || !self.methods.userinfo) {
@@ -107,7 +107,12 @@ impl Oidc {
     }
 
     /// A token of the oauth2 plugin.
-    fn oauth2_token<T: Trace>(&self, at: &mut Attempt<'_, T>, row: &Token, accepted: Accepted<'_>) -> Result<(), Halt> {
+    fn oauth2_token<T: Trace>(
+        &self,
+        at: &mut Attempt<'_, T>,
+        row: Arc<Token>,
+        accepted: Accepted<'_>,
+    ) -> Result<(), Halt> {
         if row.is_expired(at.request.now) {
             return Err(self.refuse(at, Check::Claims, Reason::Expired, || "the token issued here has expired"));
         }
@@ -131,8 +136,7 @@ impl Oidc {
         };
         self.check_rights(at, &claims)?;
         self.pass_on(at, &claims, accepted);
-        at.state.set_headers.extend(issued_headers(row.scope.as_deref(), row.userid.as_deref()));
-        at.state.authenticate(Some(consumer.clone()), Some(credential.client_id.clone()));
+        at.state.authenticate_issued(consumer.clone(), credential.client_id.clone(), row);
         Ok(())
     }
 

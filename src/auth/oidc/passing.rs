@@ -1,12 +1,14 @@
 //! What goes on with an accepted request: claims and tokens as headers towards the service and in the response.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::config::Config;
-use crate::auth::{Request, State};
+use crate::auth::State;
 use crate::diagnostic::Diagnostic;
 use crate::jose::{Object, Value};
 
@@ -38,6 +40,10 @@ impl TokenHeader {
 
     /// Whether the request carries the token just so, and keeps it: then there is nothing to set.
     fn goes_on(&self, token: &str, headers: &HeaderMap, state: &State) -> bool {
+        // Any other is taken out, whoever sent it.
+        if self.name != AUTHORIZATION {
+            return false;
+        }
         let mut found = None;
         // One walk past the few fields that there are takes less than finding two of them.
         for (name, line) in headers {
@@ -95,7 +101,7 @@ pub struct Passing {
     down: Claims,
     groups: Vec<String>,
     /// What a client may not send itself.
-    guarded: Vec<HeaderName>,
+    guarded: Arc<[HeaderName]>,
 }
 
 const GROUPS: HeaderName = HeaderName::from_static("x-authenticated-groups");
@@ -127,18 +133,11 @@ impl Passing {
         })
     }
 
-    /// Removes what a client may not send: also when nothing is put in its place, and in the spelling that CGI and WSGI make the
-    /// same variable of. What carries a client's own refresh token in stays: it is no claim of anything.
-    pub fn guard(&self, request: &Request<'_>, state: &mut State) {
-        if self.guarded.is_empty() {
-            return;
+    /// Has what a client may not send taken out: also when nothing is put in its place. What carries a client's own refresh token in stays: it is no claim of anything.
+    pub fn guard(&self, state: &mut State) {
+        if !self.guarded.is_empty() {
+            state.guarded = Some(self.guarded.clone());
         }
-        state.remove_headers.extend_from_slice(&self.guarded);
-        let spelled = |name: &&HeaderName| {
-            self.guarded.iter().any(|guarded| is_same_variable(guarded.as_str(), name.as_str()))
-                && name.as_str().contains('_')
-        };
-        state.remove_headers.extend(request.headers.keys().filter(spelled).cloned());
     }
 
     /// `refresh`: a refresh token that came with the access token.
@@ -178,12 +177,6 @@ impl Passing {
     }
 }
 
-/// Whether two names differ in `-` and `_` alone.
-fn is_same_variable(one: &str, other: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
-}
-
 /// A claim by its name, or by its place written with dots.
 fn find<'c, 't>(claims: &'c Object<'t>, name: &str) -> Option<&'c Value<'t>> {
     claims.get(name).or_else(|| {
@@ -196,6 +189,7 @@ fn find<'c, 't>(claims: &'c Object<'t>, name: &str) -> Option<&'c Value<'t>> {
 fn header_value(value: &Value<'_>) -> Option<HeaderValue> {
     let text = match value {
         Value::Null => return None,
+        Value::String(text) => return HeaderValue::from_bytes(text.as_bytes()).ok(),
         Value::Array(_) | Value::Object(_) => STANDARD.encode(serde_json::to_string(value).ok()?),
         scalar => super::claims::text(scalar)?,
     };

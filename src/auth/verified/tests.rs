@@ -6,10 +6,12 @@ fn verify_with(cache: &Verified, verifier: Verifier<'_>, token: &str) -> Outcome
     let seen = cache.seen(token.as_bytes());
     let mut scratch = Vec::new();
     let parts = Compact::decode(token.as_bytes(), &mut scratch).unwrap();
-    let parse = |part| Cow::Owned(Object::parse(part).unwrap());
+    let parse = |part| Object::parse(part).unwrap();
+    let (header, claims) = (parse(parts.header), parse(parts.payload));
     let parsed = Jws {
-        header: parse(parts.header),
-        claims: parse(parts.payload),
+        registered: Registered::of(&header, &claims),
+        header: Cow::Owned(header),
+        claims: Cow::Owned(claims),
         algorithm: Algorithm::Es256,
         signing_input: parts.signing_input,
         signature: parts.signature.unwrap_or_default(),

@@ -73,4 +73,16 @@ fn headers_of_claims_come_from_claims_alone() {
     let seen = guarded.echo.take().unwrap();
     assert!(!format!("{seen:?}").contains("evil"), "{seen:?}");
     assert_eq!(seen.header("x-other"), ["kept"], "control: other headers go on");
+
+    // Behind more lines than are looked at for credentials (Kong's 100).
+    let lines: String = (0..150).map(|n| format!("X-{n}: v\r\n")).collect();
+    let long = request(&without).replace("X-Email: evil", &format!("{lines}X-Email: evil"));
+    assert_eq!(http::exchange(&mut *guarded.gateway.endpoint().connect(), &long).status, 200);
+    let seen = guarded.echo.take().unwrap();
+    assert!(!format!("{seen:?}").contains("evil"), "{seen:?}");
+    assert_eq!(
+        (seen.header("x-149"), seen.header("x-other")),
+        (vec!["v"], vec!["kept"]),
+        "control: other headers go on"
+    );
 }
