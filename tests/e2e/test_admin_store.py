@@ -32,6 +32,11 @@ def protected_service(gateway, service):
     assert ask(gateway, "PUT", "/consumers/alice", {})[0] == 200
 
 
+def honours(gateway, signed):
+    """A token, and not everybody: the route is there before its plugin is."""
+    return gateway.get("/echo").status == 401 and gateway.get("/echo", token=signed).status == 200
+
+
 def token(key, secret):
     return jwt.encode({"iss": key}, secret, algorithm="HS256")
 
@@ -211,7 +216,7 @@ def test_a_gateway_that_is_cut_off_serves_and_catches_up(gateway, postgres, serv
         return token(key, secret)
 
     kept, ending = credential("kept"), credential("ending")
-    until(lambda: cut_off.get("/echo", token=ending).status == 200, 5)
+    until(lambda: honours(cut_off, ending), 5)
     load = Load(cut_off, "/echo", kept)
     ready = lambda: fetch(f"http://127.0.0.1:{cut_off.status}/status/ready")
     seconds = float(os.environ.get("E2E_OUTAGE_SECONDS", "10"))
@@ -241,7 +246,7 @@ def test_the_database_goes_and_comes_back(gateway, postgres, service):
     secret = "0123456789abcdef0123456789abcdef"
     assert ask(gateways[0], "PUT", "/consumers/alice/jwt/kept", {"secret": secret})[0] == 200
     kept = token("kept", secret)
-    until(lambda: gateways[1].get("/echo", token=kept).status == 200, 5)
+    until(lambda: honours(gateways[1], kept), 5)
     load = Load(gateways[1], "/echo", kept)
     postgres.stop()
     ready = lambda: fetch(f"http://127.0.0.1:{gateways[1].status}/status/ready")
