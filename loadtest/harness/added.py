@@ -9,7 +9,7 @@ from . import material as stock
 from . import verdicts
 from .processes import LOAD, SUBJECT
 from .proxies import Gateway
-from .slices import Target, combine, turns
+from .slices import Target, combine, fastest, turns
 
 CREDENTIAL = "00000000-0000-4000-8000-000000000001"
 
@@ -51,11 +51,12 @@ def configuration(material, service_port, live):
 
 
 def paired(targets, rounds, say):
-    """Rows of (name, least, median, added, plus or minus): µs of CPU a request, and what it is over the first target's."""
+    """Rows of (name, least, median, added, plus or minus): µs of CPU a request, and what it is over the first target's, in the fastest
+    third of the rounds."""
     turns(targets, rounds)
-    base, rows = targets[0], []
+    base, rows, quick = targets[0], [], fastest(targets)
     for target in targets:
-        more, error = combine([[one - other for one, other in zip(target.values, base.values)]])
+        more, error = combine([[target.values[at] - base.values[at] for at in quick]])
         rows.append((target.name, min(target.values), statistics.median(target.values), more, error))
         say("{:28} least {:6.1f}  median {:6.1f}  added {:+6.2f} ± {:.2f} µs".format(*rows[-1]))
     return rows
@@ -92,5 +93,5 @@ def verdicts_of(rows):
         kind = name.split(",")[0]
         limit = 2.0 if kind in ("jwt HS256", "opaque") else 2.5 if kind.startswith(("jwt", "oidc")) else None
         if limit:
-            found.append(verdicts.difference(name, limit, (more, error), "slices in turns with the open route of the same process"))
+            found.append(verdicts.difference(name, limit, (more, error), "slices in turns with the open route of the same process; the third of the rounds in which the machine was at its fastest"))
     return found

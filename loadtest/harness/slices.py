@@ -92,6 +92,7 @@ class Target:
     def close(self):
         for one in self.sockets:
             one.close()
+        self.sockets = []
 
 
 class Once(Target):
@@ -127,9 +128,19 @@ def nanoseconds(pid):
 def turns(targets, rounds):
     for target in targets:
         target.prepare()
+        # Another's million tokens may take longer than a connection may be idle; the first slice opens new ones.
+        target.close()
     for _ in range(rounds):
         for target in random.sample(targets, len(targets)):
             target.values.append(target.slice())
+
+
+def fastest(targets):
+    """Which rounds the machine was at its fastest in: the third with the least time in all, of all targets together. What a request
+    costs at half the speed is twice as much, and targets in µs mean a machine that is not slowed down by its neighbours."""
+    totals = [sum(values) for values in zip(*(target.values for target in targets))]
+    order = sorted(range(len(totals)), key=totals.__getitem__)
+    return order[:max(5, len(order) // 3)]
 
 
 def middle(values):
