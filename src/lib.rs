@@ -10,6 +10,7 @@
 //! | [`calendar`] | dates for people and logs |
 //! | [`diagnostic`] | faults and warnings about a configuration, with place and remedy |
 //! | `background` | threads for work beside the requests, which give way to those that serve |
+//! | `ip_text` | IP addresses as text, without an allocation |
 //! | `prehashed` | tables whose keys are hashes already |
 //! | [`shared_table`] | the copy-on-write index under consumers and credentials |
 //! | [`jose`] | compact JWS, algorithms, prepared keys, key sets, claims |
@@ -46,6 +47,7 @@ pub mod entity;
 pub mod explain;
 pub mod gateway;
 pub mod idp;
+mod ip_text;
 pub mod jose;
 pub mod plugins;
 mod prehashed;

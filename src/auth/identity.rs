@@ -30,7 +30,7 @@ pub fn is_identity_header(name: &str) -> bool {
         })
 }
 
-/// Whether CGI and WSGI make one variable of two names in lower case: `-` and `_` are the same to them.
+/// Whether CGI and WSGI make one variable of two names: case does not count, `-` and `_` are the same to them.
 pub fn is_same_variable(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
 }

@@ -3,9 +3,8 @@
 use super::json::{Object, Value};
 
 /// A member that is a time, in seconds since the UNIX epoch (RFC 7519 section 2, `NumericDate`).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Moment {
-    #[default]
     Absent,
     /// Not a number.
     Other,

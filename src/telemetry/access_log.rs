@@ -13,10 +13,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::line::{Line, member};
-use super::output::{Output, Target};
 use parking_lot::Mutex;
 use serde::Serialize;
+
+use super::line::{Line, member};
+use super::output::{Output, Target};
 
 /// One request. Absent parts are left out of the line.
 #[derive(Clone, Debug, Default)]

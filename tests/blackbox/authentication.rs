@@ -90,32 +90,31 @@ fn spoofed_identities_are_replaced() {
 #[test]
 fn a_credential_in_proxy_authorization_is_hidden_too() {
     let echo = Echo::start();
-    let routes = [json!({"paths": ["/keep"], "service": 0}), json!({"paths": ["/hide"], "service": 0})];
-    let mut dataset = dataset(&[json!({"port": echo.port})], &routes);
-    consumer(&mut dataset, 1, "alice");
-    for (route, hide) in [(0, false), (1, true)] {
-        let config = json!({"key_names": ["proxy-authorization"], "hide_credentials": hide});
-        plugin(&mut dataset, Some(route), "key-auth", config);
-    }
-    let gateway = Gateway::start(dataset);
+    let gateway = keeping_and_hiding(&echo, &json!({"key_names": ["proxy-authorization"]}));
     for (path, seen) in [("/keep", &["key-of-alice"][..]), ("/hide", &[])] {
         assert_eq!(http::get(gateway.endpoint(), path, &[("Proxy-Authorization", "key-of-alice")]).status, 200);
         assert_eq!(echo.take().unwrap().header("proxy-authorization"), seen, "{path}");
     }
 }
 
-/// A plugin that reads a body leaves it as it was; one that hides its credential takes only that out.
-#[test]
-fn bodies_that_plugins_read_go_on() {
-    let echo = Echo::start();
+/// key-auth on `/keep` and on `/hide`, which hides the credential.
+fn keeping_and_hiding(echo: &Echo, config: &Value) -> Gateway {
     let routes = [json!({"paths": ["/keep"], "service": 0}), json!({"paths": ["/hide"], "service": 0})];
     let mut dataset = dataset(&[json!({"port": echo.port})], &routes);
     consumer(&mut dataset, 1, "alice");
     for (route, hide) in [(0, false), (1, true)] {
-        let config = json!({"key_names": ["apikey"], "key_in_body": true, "hide_credentials": hide});
+        let mut config = config.clone();
+        config["hide_credentials"] = hide.into();
         plugin(&mut dataset, Some(route), "key-auth", config);
     }
-    let gateway = Gateway::start(dataset);
+    Gateway::start(dataset)
+}
+
+/// A plugin that reads a body leaves it as it was; one that hides its credential takes only that out.
+#[test]
+fn bodies_that_plugins_read_go_on() {
+    let echo = Echo::start();
+    let gateway = keeping_and_hiding(&echo, &json!({"key_names": ["apikey"], "key_in_body": true}));
     let body = "a=1&apikey=key-of-alice&b=%20x";
     let request = |path: &str, headers: &str| {
         format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n{headers}")

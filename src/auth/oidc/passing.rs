@@ -133,7 +133,8 @@ impl Passing {
         })
     }
 
-    /// Has what a client may not send taken out: also when nothing is put in its place. What carries a client's own refresh token in stays: it is no claim of anything.
+    /// Has what a client may not send taken out: also when nothing is put in its place. What carries a client's own refresh token in
+    /// stays: it is no claim of anything.
     pub fn guard(&self, state: &mut State) {
         if !self.guarded.is_empty() {
             state.guarded = Some(self.guarded.clone());
