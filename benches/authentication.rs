@@ -77,6 +77,7 @@ impl Sent {
             now: 1_800_000_000,
             route: Uuid::from_u128(1),
             service: None,
+            generation: 1,
             directory,
         }
     }

@@ -121,6 +121,7 @@ fn authenticate(plugin: &dyn Plugin, headers: &HeaderMap, directory: &Directory,
         now: NOW,
         route: Uuid::nil(),
         service: None,
+        generation: 1,
         directory,
     };
     let mut state = State::default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis::auth::jwt::{Jwt, Lent};
-use portcullis::auth::oauth2::store::{Digest, Token};
+use portcullis::auth::oauth2::store::{Digest, Gone, Token};
 use portcullis::auth::oauth2::{Oauth2, Shared, TokenStore};
 use portcullis::auth::verified::Verified;
 use portcullis::auth::{Client, Directory, Flow, Plugin as _, Request, Scheme, State, identity};
@@ -123,6 +123,7 @@ fn whole(c: &mut Criterion) {
             now: NOW,
             route: Uuid::nil(),
             service: None,
+            generation: 1,
             directory: &directory,
         };
         for (kind, cache) in [("first seen", 0), ("seen before", 1 << 20)] {
@@ -187,6 +188,7 @@ fn opaque(c: &mut Criterion) {
                     expires_in: 7200,
                     purge_at: None,
                     code: None,
+                    gone: Gone::default(),
                 };
                 store.issue(token).await.expect("kept");
             }
@@ -219,6 +221,7 @@ fn opaque(c: &mut Criterion) {
                     now: NOW,
                     route: Uuid::nil(),
                     service: None,
+                    generation: 1,
                     directory: &directory,
                 };
                 let mut state = State::default();

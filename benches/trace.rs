@@ -61,6 +61,7 @@ fn main() {
         now: 1_800_000_000,
         route: Uuid::from_u128(1),
         service: None,
+        generation: 0,
         directory: &directory,
     };
     for _ in 0..times {

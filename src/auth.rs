@@ -8,6 +8,7 @@
 pub mod anonymous;
 pub mod arguments;
 pub mod challenge;
+mod decided;
 pub mod directory;
 pub mod hints;
 pub mod identity;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::entities::{Entities, Key, Listed, Listing, Shown, Written, id_of, reference, table};
 use super::fault::Fault;
 use crate::auth::oauth2::TokenStore;
-use crate::auth::oauth2::store::{Digest, Name, Owner, Put, StoreFault, Taken, Token};
+use crate::auth::oauth2::store::{Digest, Gone, Name, Owner, Put, StoreFault, Taken, Token};
 use crate::schema::Now;
 use crate::store::{Body, Collection, Conflict, Tagged, now_ms};
 
@@ -84,6 +84,7 @@ fn token_of(body: &Body, old: Option<&Token>, keeps_refresh: bool) -> Result<Tok
         expires_in: number("expires_in").unwrap_or(0),
         purge_at: ttl.map(|ttl| now().saturating_add(ttl)),
         code: old.and_then(|old| old.code),
+        gone: Gone::default(),
     })
 }
 

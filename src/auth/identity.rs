@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::oauth2::store::Token;
+use super::state::Caller;
 use super::{Authenticated, Principal};
 use crate::entity::Consumer;
 
@@ -39,27 +39,31 @@ fn fold(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
 
-/// Headers, and what they were made of.
+/// Headers, and whom they were made for.
 struct Made {
-    consumer: Option<Arc<Consumer>>,
-    credential: Option<Box<str>>,
-    issued: Option<Arc<Token>>,
-    headers: Box<[(&'static HeaderName, HeaderValue)]>,
+    caller: Arc<Caller>,
+    /// Those of the consumer and the credential.
+    own: Fields,
+    /// Those of the token that was issued here.
+    issued: Fields,
     /// How many requests of others it outlives.
     staying: u8,
 }
 
+type Fields = Box<[(&'static HeaderName, HeaderValue)]>;
+
 impl Made {
-    fn is_of(&self, consumer: Option<&Arc<Consumer>>, credential: Option<&str>, issued: Option<&Arc<Token>>) -> bool {
-        is_same(self.consumer.as_ref(), consumer)
-            && is_same(self.issued.as_ref(), issued)
-            && self.credential.as_deref() == credential
+    fn of(caller: &Arc<Caller>) -> Self {
+        let (own, issued) = (own_headers(caller).collect(), issued_headers(caller).collect());
+        Self { caller: caller.clone(), own, issued, staying: STAYING }
     }
 }
 
-/// Whether both are one, in memory; neither changes while somebody has it.
-fn is_same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
-    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+/// Whether two callers are one consumer with one credential: then they differ in the token at most.
+fn is_same_client(one: &Caller, other: &Caller) -> bool {
+    // The very same consumer in memory, which does not change while somebody has it.
+    one.consumer.as_ref().map(Arc::as_ptr) == other.consumer.as_ref().map(Arc::as_ptr)
+        && one.credential == other.credential
 }
 
 /// Callers whose headers a thread keeps: those that are busy. They are few, so that they stay in the processor's caches; what is kept
@@ -80,32 +84,34 @@ pub fn each_header<E>(
     authenticated: &Authenticated,
     mut put: impl FnMut(&'static HeaderName, HeaderValue) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Principal::Authenticated { consumer, credential, issued } = authenticated.principal() else {
+    let Principal::Authenticated(caller) = authenticated.principal() else {
         return headers(authenticated).try_for_each(|(name, value)| put(name, value));
     };
-    let address = consumer.as_ref().map_or(0, |consumer| Arc::as_ptr(consumer).addr())
-        ^ issued.as_ref().map_or(0, |issued| Arc::as_ptr(issued).addr());
-    let length = credential.as_ref().map_or(0, |credential| credential.len());
+    let address = caller.consumer.as_ref().map_or(0, |consumer| Arc::as_ptr(consumer).addr());
+    let length = caller.credential.as_ref().map_or(0, |credential| credential.len());
     // Allocations are 16 bytes apart at least.
     let place = (address >> 4 ^ address >> 10 ^ length) % KEPT;
     let found = MADE.try_with(|kept| {
         let mut kept = kept.try_borrow_mut().ok()?;
         let slot = kept.get_mut(place)?;
+        let mut again = |fields: &Fields| fields.iter().try_for_each(|(name, value)| put(name, value.clone()));
         match slot {
-            Some(made) if made.is_of(consumer.as_ref(), credential.as_deref(), issued.as_ref()) => {
+            Some(made) if Arc::ptr_eq(&made.caller, caller) => {
                 made.staying = STAYING;
-                Some(made.headers.iter().try_for_each(|(name, value)| put(name, value.clone())))
+                Some(again(&made.own).and_then(|()| again(&made.issued)))
+            }
+            Some(made) if is_same_client(&made.caller, caller) => {
+                made.staying = STAYING;
+                let own = again(&made.own);
+                Some(own.and_then(|()| issued_headers(caller).try_for_each(|(name, value)| put(name, value))))
             }
             Some(made) if made.staying > 0 => {
                 made.staying -= 1;
                 None
             }
             _ => {
-                let headers: Box<[_]> = headers(authenticated).collect();
-                let result = headers.iter().try_for_each(|(name, value)| put(name, value.clone()));
-                let (consumer, credential, issued) = (consumer.clone(), credential.clone(), issued.clone());
-                *slot = Some(Made { consumer, credential, issued, headers, staying: STAYING });
-                Some(result)
+                let made = slot.insert(Made::of(caller));
+                Some(again(&made.own).and_then(|()| again(&made.issued)))
             }
         }
     });
@@ -117,13 +123,33 @@ pub fn each_header<E>(
 
 /// The headers a service learns the caller from. A name or identifier with control characters cannot be a header's
 /// value and is left out.
-pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> + use<> {
-    let principal = authenticated.principal();
-    let consumer = principal.consumer();
-    let (credential, issued, anonymous) = match principal {
-        Principal::Authenticated { credential, issued, .. } => (credential.as_deref(), issued.as_deref(), None),
-        Principal::Anonymous(_) => (None, None, Some(HeaderValue::from_static("true"))),
+pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> + use<'_> {
+    let (caller, anonymous) = match authenticated.principal() {
+        Principal::Authenticated(caller) => (Some(&**caller), None),
+        Principal::Anonymous(consumer) => (None, Some(consumer)),
     };
+    let anonymous = anonymous.into_iter().flat_map(|consumer| {
+        consumer_headers(Some(consumer)).chain([(&X_ANONYMOUS_CONSUMER, HeaderValue::from_static("true"))])
+    });
+    caller.into_iter().flat_map(|caller| own_headers(caller).chain(issued_headers(caller))).chain(anonymous)
+}
+
+fn own_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
+    let credential = value(caller.credential.as_deref()).map(|value| (&X_CREDENTIAL_IDENTIFIER, value));
+    consumer_headers(caller.consumer.as_deref()).chain(credential)
+}
+
+fn issued_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
+    let issued = caller.issued.as_deref();
+    [
+        (&X_AUTHENTICATED_SCOPE, issued.and_then(|token| value(token.scope.as_deref()))),
+        (&X_AUTHENTICATED_USERID, issued.and_then(|token| value(token.userid.as_deref()))),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
+fn consumer_headers(consumer: Option<&Consumer>) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> + use<> {
     let id = consumer.and_then(|consumer| {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         HeaderValue::from_str(consumer.id.hyphenated().encode_lower(&mut text)).ok()
@@ -132,10 +158,6 @@ pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (&'static 
         (&X_CONSUMER_ID, id),
         (&X_CONSUMER_CUSTOM_ID, consumer.and_then(|consumer| value(consumer.custom_id.as_deref()))),
         (&X_CONSUMER_USERNAME, consumer.and_then(|consumer| value(consumer.username.as_deref()))),
-        (&X_CREDENTIAL_IDENTIFIER, value(credential)),
-        (&X_AUTHENTICATED_SCOPE, issued.and_then(|token| value(token.scope.as_deref()))),
-        (&X_AUTHENTICATED_USERID, issued.and_then(|token| value(token.userid.as_deref()))),
-        (&X_ANONYMOUS_CONSUMER, anonymous),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
@@ -151,6 +173,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::auth::state::Credential;
     use crate::auth::testing;
 
     #[test]
@@ -203,11 +226,7 @@ mod tests {
             each_header(&Authenticated::new(principal), put).unwrap();
             shown
         };
-        let of = |consumer: &Arc<Consumer>, credential: &str| Principal::Authenticated {
-            consumer: Some(consumer.clone()),
-            credential: Some(credential.into()),
-            issued: None,
-        };
+        let of = |consumer: &Arc<Consumer>, credential: &str| known(Some(consumer.clone()), credential);
         let alice = Arc::new(testing::consumer(1, Some("alice"), None));
         // The same consumer, renamed by a reload.
         let alicia = Arc::new(testing::consumer(1, Some("alicia"), None));
@@ -223,13 +242,13 @@ mod tests {
                     assert_eq!(shown(of(consumer, key)), expected(key));
                 }
             }
-            let nobody = Principal::Authenticated { consumer: None, credential: Some("k".into()), issued: None };
-            assert_eq!(shown(nobody), ["x-credential-identifier: k"]);
+            assert_eq!(shown(known(None, "k")), ["x-credential-identifier: k"]);
             assert_eq!(shown(Principal::Anonymous(alice.clone())).last().unwrap(), "x-anonymous-consumer: true");
             // One client's tokens differ in what they say.
             for token in &tokens {
-                let (consumer, credential) = (Some(alice.clone()), Some("k".into()));
-                let seen = shown(Principal::Authenticated { consumer, credential, issued: Some(token.clone()) });
+                let (consumer, credential) = (Some(alice.clone()), Some(Credential::Text("k".into())));
+                let caller = Caller::new(consumer, credential, Some(token.clone()));
+                let seen = shown(Principal::Authenticated(Arc::new(caller)));
                 let said = seen.iter().filter_map(|line| line.strip_prefix("x-authenticated-")).collect::<Vec<_>>();
                 let expected = [("scope", &token.scope), ("userid", &token.userid)];
                 let expected =
@@ -245,14 +264,14 @@ mod tests {
     }
 
     fn known(consumer: Option<Arc<Consumer>>, credential: &str) -> Principal {
-        Principal::Authenticated { consumer, credential: Some(credential.into()), issued: None }
+        Principal::Authenticated(Arc::new(Caller::new(consumer, Some(Credential::Text(credential.into())), None)))
     }
 
     #[test]
     fn a_principal_becomes_headers() {
         let shown = |principal| {
-            let headers = headers(&Authenticated::new(principal));
-            headers
+            let authenticated = Authenticated::new(principal);
+            headers(&authenticated)
                 .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
                 .collect::<Vec<_>>()
         };

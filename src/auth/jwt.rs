@@ -19,14 +19,15 @@ pub use self::credential::{CredentialKey, prepare_key};
 use self::token::{Found, Sources};
 use super::anonymous::Anonymous;
 use super::challenge::Challenge;
+use super::decided::Basis;
 use super::directory::JwtCredential;
 use super::reason::Body;
-use super::state::Verification;
+use super::state::{Credential, Verification};
 use super::trace::{Check, Hint, HintCode, NoTrace, Step, Time, Trace, consumer_name, shown, span};
 use super::verified::{Seen, Verified, Verifier};
 use super::{Flow, Plugin, Reason, Rejection, Request, State, hints};
 use crate::diagnostic::Diagnostic;
-use crate::jose::{Fault, Jws, KeyFault, Value, base64url};
+use crate::jose::{Fault, Jws, KeyFault, Registered, Value, base64url};
 
 /// The plugin's configuration; every field is there, defaults filled in by its table.
 #[derive(Debug, Deserialize)]
@@ -163,6 +164,7 @@ impl Jwt {
             let places = self.sources.places(request);
             Step::passed(Check::Sources, format!("one token of {} bytes: {places}", token.len()))
         });
+        let started = Instant::now();
         let within = token.len() <= self.lent.token_limit;
         let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
         // The lossy way looks at every byte by itself.
@@ -172,7 +174,14 @@ impl Jwt {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
             return Err(self.reject(Reason::TokenTooLarge, "Bad token; too large"));
         }
-
+        let basis = Basis::new(request, self, 0);
+        if let Some((decided, times)) = basis.and_then(|basis| seen.decided(&basis))
+            && self.check_times(times, request.now, &mut NoTrace).is_ok()
+        {
+            state.verification = Some(Verification::again(decided, started));
+            state.authenticate_again(decided.caller.clone(), None);
+            return Ok(());
+        }
         let mut scratch = Vec::new();
         let jws = match seen.jws(&token) {
             Some(jws) => jws,
@@ -182,10 +191,16 @@ impl Jwt {
             Step::passed(Check::Structure, "three segments of base64url, header and payload are JSON objects")
         });
         trace.record(|| Step::passed(Check::Header, near::header(&jws)));
-        self.check(request, state, &token, (&jws, &seen), trace).inspect_err(|_| {
-            state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
-            state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
-        })
+        let result = self.check(request, state, &token, (&jws, &seen), trace);
+        match (&result, basis) {
+            (Ok(()), Some(basis)) => self.lent.verified.keep(&seen, basis, state),
+            (Ok(()), None) => {}
+            (Err(_), _) => {
+                state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
+                state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
+            }
+        }
+        result
     }
 
     /// The checks on a well-formed token.
@@ -223,7 +238,7 @@ impl Jwt {
         }
         trace.record(|| Step::passed(Check::Algorithm, format!("{}, as the credential says", jws.algorithm)));
         self.verify(credential, token, (jws, seen), request, state, trace)?;
-        self.check_times(jws, request.now, trace)?;
+        self.check_times(&jws.registered, request.now, trace)?;
 
         let Some(consumer) = request.directory.consumer(credential.entity.consumer.id) else {
             trace.record(|| Step::failed(Check::Consumer, "the credential's consumer does not exist"));
@@ -231,7 +246,7 @@ impl Jwt {
             return Err(Rejection::message(Reason::ConsumerUnknown, StatusCode::UNAUTHORIZED, message));
         };
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
-        state.authenticate(Some(consumer.clone()), Some(credential.entity.key.clone()));
+        state.authenticate(Some(consumer.clone()), Some(Credential::Jwt(credential.clone())));
         Ok(())
     }
 
@@ -324,7 +339,7 @@ impl Jwt {
             }
         };
         state.verification = Some(Verification {
-            algorithm: jws.algorithm.name(),
+            algorithm: Some(jws.algorithm),
             took: started.elapsed(),
             cached: outcome.cached,
             valid: outcome.valid,
@@ -351,13 +366,13 @@ impl Jwt {
     }
 
     /// `claims_to_verify` and `maximum_expiration`: whole seconds, no leeway.
-    fn check_times<T: Trace>(&self, jws: &Jws<'_>, now: u64, trace: &mut T) -> Result<(), Box<Rejection>> {
+    fn check_times<T: Trace>(&self, times: &Registered, now: u64, trace: &mut T) -> Result<(), Box<Rejection>> {
         let seconds = now;
         // Exact far beyond any date: 2^53 seconds.
         let now = now as f64;
         let at = |claim: TimeClaim| match claim {
-            TimeClaim::Exp => jws.registered.exp.seconds(),
-            TimeClaim::Nbf => jws.registered.nbf.seconds(),
+            TimeClaim::Exp => times.exp.seconds(),
+            TimeClaim::Nbf => times.nbf.seconds(),
         };
         let fault_of = |claim: TimeClaim| -> Option<(Reason, &'static str)> {
             match (claim, at(claim)) {
@@ -367,7 +382,7 @@ impl Jwt {
                 _ => None,
             }
         };
-        let times = || {
+        let checked = || {
             let time = |claim: &TimeClaim| Time { claim: claim.name(), ok: fault_of(*claim).is_none(), leeway: 0.0 };
             self.claims.iter().map(time).collect::<Vec<_>>()
         };
@@ -389,12 +404,12 @@ impl Jwt {
                     faults.iter().map(|(claim, _, text)| format!("{text}: {}", described(*claim))).collect();
                 Step::failed(Check::Claims, format!("{}; leeway is 0 s", wrong.join("; ")))
                     .hint(hints::time(first.name(), at(*first), 0.0, seconds))
-                    .times(times())
+                    .times(checked())
             });
             return Err(self.reject_body(*reason, Body::Json(body.into())));
         }
         if let Some(maximum) = self.maximum_expiration {
-            let exp = jws.registered.exp.seconds();
+            let exp = times.exp.seconds();
             if exp.is_none_or(|exp| exp - now > maximum) {
                 trace.record(|| {
                     let ahead = exp.unwrap_or_default() - now;
@@ -423,7 +438,7 @@ impl Jwt {
             [] => Step::noted(Check::Claims, "claims_to_verify is empty: exp and nbf are not looked at"),
             claims => {
                 let looked_at: Vec<String> = claims.iter().map(|claim| described(*claim)).collect();
-                Step::passed(Check::Claims, looked_at.join("; ")).times(times())
+                Step::passed(Check::Claims, looked_at.join("; ")).times(checked())
             }
         });
         Ok(())

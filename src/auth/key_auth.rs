@@ -11,6 +11,7 @@ use super::arguments::{Argument, Arguments, body_without_arguments, without_argu
 use super::challenge::Challenge;
 use super::reason::Body;
 use super::sources::{self, HeaderSource};
+use super::state::Credential;
 use super::trace::consumer_name;
 use super::trace::{Check, Hint, HintCode, NoTrace, Step, Trace, moment, shown, span};
 use super::{Flow, Plugin, Reason, Rejection, Request, State, Wants, hints};
@@ -170,7 +171,7 @@ impl KeyAuth {
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let identifier: &str = credential.id.hyphenated().encode_lower(&mut text);
-        state.authenticate(Some(consumer.clone()), Some(identifier.into()));
+        state.authenticate(Some(consumer.clone()), Some(Credential::Text(identifier.into())));
         Ok(())
     }
 
@@ -237,7 +238,7 @@ impl KeyAuth {
     /// Takes the name out of everything that goes to the service.
     fn hide(&self, name: &Name, request: &Request<'_>, state: &mut State) {
         if let Some(header) = &name.header {
-            state.remove_headers.push(header.name().clone());
+            state.headers.remove.push(header.name().clone());
         }
         if let Some(query) = state.query.as_deref().or(request.query) {
             let kept = without_arguments(query, &[&name.text]);

@@ -43,6 +43,9 @@ pub struct Request<'a> {
     pub now: u64,
     pub route: Uuid,
     pub service: Option<Uuid>,
+    /// The snapshot this request runs on, among those that are or were in force; 0 for any other. Requests of one generation meet the
+    /// same plugins, consumers and credentials.
+    pub generation: u64,
     /// Consumers and credentials of the snapshot this request runs on.
     pub directory: &'a Directory,
 }

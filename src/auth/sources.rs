@@ -71,10 +71,12 @@ impl HeaderSource {
             Some(folded) if !headers.contains_key(&self.name) => folded,
             _ => &self.name,
         };
-        let few = (headers.len() <= LIMIT).then(|| headers.get_all(name).iter());
-        let many = (headers.len() > LIMIT)
-            .then(|| headers.iter().take(LIMIT).filter(move |(there, _)| *there == name).map(|(_, value)| value));
-        few.into_iter().flatten().chain(many.into_iter().flatten())
+        // All lines of a name stand where its first one does.
+        let most = match headers.len() {
+            0..=LIMIT => usize::MAX,
+            _ => headers.iter().take(LIMIT).filter(|(there, _)| *there == name).count(),
+        };
+        headers.get_all(name).iter().take(most)
     }
 }
 

@@ -1,25 +1,88 @@
 //! What is known about a request so far, and what is to change before it goes on.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Reason;
+use super::decided::Decided;
+use super::directory::JwtCredential;
 use super::oauth2::store::Token;
-use crate::entity::Consumer;
+use crate::entity::{Consumer, Oauth2Credential};
+use crate::jose::Algorithm;
+
+/// What a verified credential is called: its `key` or `client_id`, an API key's id, or a claim's value.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    Jwt(Arc<JwtCredential>),
+    Oauth2(Arc<Oauth2Credential>),
+    Text(Box<str>),
+}
+
+impl Deref for Credential {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Jwt(credential) => &credential.entity.key,
+            Self::Oauth2(credential) => &credential.client_id,
+            Self::Text(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Credential {
+    /// Whether they are called the same.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Jwt(one), Self::Jwt(other)) if Arc::ptr_eq(one, other) => true,
+            (Self::Oauth2(one), Self::Oauth2(other)) if Arc::ptr_eq(one, other) => true,
+            _ => **self == **other,
+        }
+    }
+}
+
+/// Whose credential was verified.
+#[derive(Debug)]
+pub struct Caller {
+    /// Absent for a token of an identity provider that is mapped to none.
+    pub consumer: Option<Arc<Consumer>>,
+    pub credential: Option<Credential>,
+    /// The token that was issued here, if it was one: its scope and user are told to the service.
+    pub issued: Option<Arc<Token>>,
+    /// The minute in which the credential's use was noted last.
+    noted: AtomicU32,
+}
+
+impl Caller {
+    pub(in crate::auth) fn new(
+        consumer: Option<Arc<Consumer>>,
+        credential: Option<Credential>,
+        issued: Option<Arc<Token>>,
+    ) -> Self {
+        Self { consumer, credential, issued, noted: AtomicU32::new(0) }
+    }
+
+    /// Whether this use is the first in its minute that this value is asked about; `now` in seconds since the UNIX epoch.
+    pub fn is_first_use(&self, now: u64) -> bool {
+        let minute = u32::try_from(now / 60).unwrap_or(u32::MAX);
+        let first = self.noted.load(Relaxed) != minute;
+        if first {
+            self.noted.store(minute, Relaxed);
+        }
+        first
+    }
+}
 
 /// Who a request was found to come from.
 #[derive(Clone, Debug)]
 pub enum Principal {
-    /// A credential was verified. The consumer is absent for a token of an identity provider that is mapped to none.
-    Authenticated {
-        consumer: Option<Arc<Consumer>>,
-        credential: Option<Box<str>>,
-        /// The token that was issued here, if it was one: its scope and user are told to the service.
-        issued: Option<Arc<Token>>,
-    },
+    /// A credential was verified.
+    Authenticated(Arc<Caller>),
     /// No plugin authenticated anyone, and one names this consumer as its `anonymous`.
     Anonymous(Arc<Consumer>),
 }
@@ -27,7 +90,7 @@ pub enum Principal {
 impl Principal {
     pub fn consumer(&self) -> Option<&Arc<Consumer>> {
         match self {
-            Self::Authenticated { consumer, .. } => consumer.as_ref(),
+            Self::Authenticated(caller) => caller.consumer.as_ref(),
             Self::Anonymous(consumer) => Some(consumer),
         }
     }
@@ -50,11 +113,23 @@ impl Authenticated {
 /// One verification, for the latency histogram.
 #[derive(Clone, Copy, Debug)]
 pub struct Verification {
-    /// `HS256` and so on; `opaque` for tokens that are looked up.
-    pub algorithm: &'static str,
+    /// `None` for tokens that are looked up.
+    pub algorithm: Option<Algorithm>,
     pub took: Duration,
     pub cached: bool,
     pub valid: bool,
+}
+
+impl Verification {
+    /// Of a token that was accepted before.
+    pub(in crate::auth) fn again(decided: &Decided, started: Instant) -> Self {
+        Self { algorithm: decided.algorithm, took: started.elapsed(), cached: true, valid: true }
+    }
+
+    /// `HS256` and so on; `opaque` for tokens that are looked up.
+    pub fn name(&self) -> &'static str {
+        self.algorithm.map_or("opaque", Algorithm::name)
+    }
 }
 
 /// What one plugin made of a request, for counting.
@@ -65,6 +140,23 @@ pub enum Verdict {
     /// It was not, and the anonymous consumer stands in.
     Anonymous(Reason),
     Denied(Reason),
+}
+
+/// What is to become of header fields.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderChanges {
+    /// Headers of the request that are removed, before any is set.
+    pub remove: Vec<HeaderName>,
+    /// Headers of the request that are set towards the service.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Headers added to the response.
+    pub response: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HeaderChanges {
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.response.is_empty()
+    }
 }
 
 /// What the plugins of one request share.
@@ -83,12 +175,10 @@ pub struct State {
     /// Names that the plugin sets by what it verified, so that no client may send them: taken out in every spelling of them, whether
     /// they are set or not.
     pub guarded: Option<Arc<[HeaderName]>>,
-    /// Headers of the request that are set towards the service.
-    pub set_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Headers of the request that are removed, before any is set.
-    pub remove_headers: Vec<HeaderName>,
-    /// Headers added to the response.
-    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Changes of headers, as this request made them necessary.
+    pub headers: HeaderChanges,
+    /// Changes that an earlier request with the same token made necessary; they come first.
+    again: Option<Arc<HeaderChanges>>,
     /// The query towards the service, where it changes; `Some("")` takes it away.
     pub query: Option<String>,
     /// The body towards the service, where it changes.
@@ -100,9 +190,23 @@ impl State {
         self.authenticated.as_ref()
     }
 
+    /// Every change of headers, in the order in which they are made.
+    pub fn header_changes(&self) -> impl Iterator<Item = &HeaderChanges> {
+        self.again.as_deref().into_iter().chain([&self.headers])
+    }
+
+    /// Whether no plugin has found anything out, or wants anything changed.
+    pub(in crate::auth) fn is_untouched(&self) -> bool {
+        self.authenticated.is_none()
+            && self.again.is_none()
+            && self.headers.is_empty()
+            && self.query.is_none()
+            && self.body.is_none()
+    }
+
     /// Whether a credential was verified; an anonymous consumer alone does not count.
     pub fn has_credential(&self) -> bool {
-        matches!(self.principal(), Some(Principal::Authenticated { .. }))
+        matches!(self.principal(), Some(Principal::Authenticated(_)))
     }
 
     pub fn principal(&self) -> Option<&Principal> {
@@ -119,25 +223,32 @@ impl State {
     }
 
     /// Records a verified credential, in place of whoever was there before.
-    pub(in crate::auth) fn authenticate(&mut self, consumer: Option<Arc<Consumer>>, credential: Option<Box<str>>) {
-        self.known(Principal::Authenticated { consumer, credential, issued: None });
+    pub(in crate::auth) fn authenticate(&mut self, consumer: Option<Arc<Consumer>>, credential: Option<Credential>) {
+        self.known(Caller::new(consumer, credential, None));
     }
 
     /// Records the bearer of a token that was issued here.
     pub(in crate::auth) fn authenticate_issued(
         &mut self,
         consumer: Arc<Consumer>,
-        client_id: Box<str>,
+        client: Arc<Oauth2Credential>,
         token: Arc<Token>,
     ) {
-        let (consumer, credential) = (Some(consumer), Some(client_id));
-        self.known(Principal::Authenticated { consumer, credential, issued: Some(token) });
+        self.known(Caller::new(Some(consumer), Some(Credential::Oauth2(client)), Some(token)));
     }
 
-    fn known(&mut self, principal: Principal) {
+    fn known(&mut self, caller: Caller) {
+        self.authenticate_again(Authenticated::new(Principal::Authenticated(Arc::new(caller))), None);
+    }
+
+    /// Records whom the same credential stood for before, and what became of headers then.
+    pub(in crate::auth) fn authenticate_again(&mut self, known: Authenticated, changes: Option<Arc<HeaderChanges>>) {
         self.verdict = Some(Verdict::Allowed);
         self.fallback = None;
-        self.authenticated = Some(Authenticated::new(principal));
+        self.authenticated = Some(known);
+        if changes.is_some() {
+            self.again = changes;
+        }
     }
 
     /// Records the anonymous consumer, and why.

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use uuid::Uuid;
 
-use super::oauth2::store::{Digest, Token};
+use super::oauth2::store::{Digest, Gone, Token};
 use super::reason::Body;
 use super::{Client, Directory, Flow, Plugin, Rejection, Request, Scheme, State};
 use crate::entity::{Consumer, JwtSecret, KeyAuthCredential, Ref};
@@ -91,11 +92,13 @@ pub struct Sent {
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
     pub now: u64,
+    /// 0: nothing is kept of what is decided about it.
+    pub generation: u64,
 }
 
 /// `GET` of nothing in particular.
 pub fn get() -> Sent {
-    Sent { method: Method::GET, query: None, headers: HeaderMap::new(), body: None, now: NOW }
+    Sent { method: Method::GET, query: None, headers: HeaderMap::new(), body: None, now: NOW, generation: 0 }
 }
 
 impl Sent {
@@ -126,6 +129,17 @@ impl Sent {
         self.header("content-type", content_type)
     }
 
+    /// As a request of a snapshot that is in force.
+    pub fn in_force(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    pub fn at(mut self, now: u64) -> Self {
+        self.now = now;
+        self
+    }
+
     pub fn request<'a>(&'a self, directory: &'a Directory) -> Request<'a> {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Request {
@@ -139,12 +153,45 @@ impl Sent {
             now: self.now,
             route: id(600),
             service: None,
+            generation: self.generation,
             directory,
         }
     }
 
-    /// Sends it through plugins in their order, as a chain does.
+    /// Sends it through plugins in their order, as a chain does; then several times more, to the same end.
     pub fn through(&self, plugins: &[&dyn Plugin], directory: &Directory) -> (State, Result<(), Box<Rejection>>) {
+        let (state, outcome) = self.once_through(plugins, directory);
+        self.ends_as_before(plugins, directory, &state, &outcome);
+        (state, outcome)
+    }
+
+    /// That what is kept of decisions changes none.
+    pub fn ends_as_before(
+        &self,
+        plugins: &[&dyn Plugin],
+        directory: &Directory,
+        state: &State,
+        outcome: &Result<(), Box<Rejection>>,
+    ) {
+        static GENERATION: AtomicU64 = AtomicU64::new(1_000_000);
+        let told = |state: &State, outcome: &Result<(), Box<Rejection>>| {
+            let each = || state.header_changes();
+            let (remove, set): (Vec<_>, Vec<_>) = (
+                each().flat_map(|changes| &changes.remove).collect(),
+                each().flat_map(|changes| &changes.set).collect(),
+            );
+            let response: Vec<_> = each().flat_map(|changes| &changes.response).collect();
+            let outcome = outcome.as_ref().map_or_else(|rejection| shown(rejection), |()| caller(state));
+            format!("{outcome} {remove:?} {set:?} {response:?} {:?} {:?} {:?}", state.query, state.body, state.fallback)
+        };
+        let sent = self.clone().in_force(GENERATION.fetch_add(1, Relaxed));
+        for _ in 0..4 {
+            let (again, next) = sent.once_through(plugins, directory);
+            assert_eq!(told(&again, &next), told(state, outcome));
+        }
+    }
+
+    fn once_through(&self, plugins: &[&dyn Plugin], directory: &Directory) -> (State, Result<(), Box<Rejection>>) {
         let request = self.request(directory);
         let mut state = State::default();
         for plugin in plugins {
@@ -185,8 +232,8 @@ pub fn caller(state: &State) -> String {
     match state.principal() {
         None => "nobody".into(),
         Some(super::Principal::Anonymous(_)) => format!("anonymous:{name}"),
-        Some(super::Principal::Authenticated { credential, .. }) => {
-            format!("{name}/{}", credential.as_deref().unwrap_or("-"))
+        Some(super::Principal::Authenticated(caller)) => {
+            format!("{name}/{}", caller.credential.as_deref().unwrap_or("-"))
         }
     }
 }
@@ -205,5 +252,6 @@ pub fn issued(access: &str, scope: Option<&str>, userid: Option<&str>) -> Token 
         expires_in: 0,
         purge_at: None,
         code: None,
+        gone: Gone::default(),
     }
 }

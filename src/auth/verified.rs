@@ -2,8 +2,9 @@
 //! nor, if it comes often, its reading.
 //!
 //! An entry says things that never cease to be true: this key verified this very token, and the token says this. Whether what it says
-//! is good enough (times, audience, credential, consumer) is asked anew by every request. A key that was rotated or withdrawn is not
-//! asked for any more, and its entries age out. The memory belongs to the process and outlives snapshots.
+//! is good enough (audience, credential, consumer) is asked anew by every request, unless a plugin has decided that already from the
+//! same ([`Decided`]); its times always are. A key that was rotated or withdrawn is not asked for any more, and its entries age out.
+//! The memory belongs to the process and outlives snapshots.
 //!
 //! Two tables. *Signatures* has a tag of 128 bits over the key's identity (algorithm and bytes, or the secret) and the whole token,
 //! under a key that this process drew at random and never shows: two tokens or two keys are confused with a probability of less than
@@ -19,6 +20,8 @@ use foldhash::quality::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
+use super::State;
+use super::decided::{Basis, Decided};
 use super::token_text::TokenText;
 use crate::jose::{Algorithm, Identity, Jws, Object, Registered, VerificationKey, hmac};
 
@@ -43,7 +46,7 @@ pub struct Verified {
 struct Memory {
     signatures: Cache<Tag, ()>,
     tagger: LessSafeKey,
-    read: Cache<TokenText, Arc<Known>, Bytes, RandomState>,
+    read: Cache<TokenText, Arc<Entry>, Bytes, RandomState>,
 }
 
 /// What a signature is verified with.
@@ -63,16 +66,24 @@ pub struct Outcome {
 
 /// A token as it was presented, with what is remembered of it.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Option<Arc<Known>>);
+pub struct Seen(Option<Arc<Entry>>);
+
+/// What is remembered of a token: first what is asked most.
+#[derive(Debug)]
+struct Entry {
+    /// What the plugin made of it that was asked last.
+    decided: Option<Decided>,
+    text: TokenText,
+    registered: Registered,
+    known: Arc<Known>,
+}
 
 /// A token that was read and verified.
 struct Known {
-    text: Arc<str>,
     /// Where the second dot is.
     payload_end: usize,
     header: Object<'static>,
     claims: Object<'static>,
-    registered: Registered,
     algorithm: Algorithm,
     signature: Box<[u8]>,
     verifier: KnownVerifier,
@@ -96,9 +107,9 @@ impl std::fmt::Debug for Known {
     }
 }
 
-impl Weighter<TokenText, Arc<Known>> for Bytes {
-    fn weight(&self, _: &TokenText, known: &Arc<Known>) -> u64 {
-        known.bytes
+impl Weighter<TokenText, Arc<Entry>> for Bytes {
+    fn weight(&self, _: &TokenText, entry: &Arc<Entry>) -> u64 {
+        entry.known.bytes + entry.decided.as_ref().map_or(0, |decided| decided.bytes() as u64)
     }
 }
 
@@ -134,12 +145,13 @@ impl Verifier<'_> {
 impl Seen {
     /// The token as a JWS, if it was read before.
     pub fn jws<'a>(&'a self, token: &'a [u8]) -> Option<Jws<'a>> {
-        let known = self.0.as_deref()?;
+        let entry = self.0.as_deref()?;
+        let known = &*entry.known;
         let (header, claims): (&'a Object<'a>, &'a Object<'a>) = (&known.header, &known.claims);
         Some(Jws {
             header: Cow::Borrowed(header),
             claims: Cow::Borrowed(claims),
-            registered: known.registered,
+            registered: entry.registered,
             algorithm: known.algorithm,
             signing_input: token.get(..known.payload_end)?,
             signature: &known.signature,
@@ -148,7 +160,14 @@ impl Seen {
 
     /// The token's text, if it was read before.
     pub fn text(&self) -> Option<Arc<str>> {
-        Some(self.0.as_ref()?.text.clone())
+        Some(self.0.as_ref()?.text.0.clone())
+    }
+
+    /// What was decided about it, if it was from the same.
+    pub fn decided(&self, basis: &Basis) -> Option<(&Decided, &Registered)> {
+        let entry = self.0.as_deref()?;
+        let decided = entry.decided.as_ref().filter(|decided| decided.is_from(basis))?;
+        Some((decided, &entry.registered))
     }
 }
 
@@ -198,16 +217,19 @@ impl Memory {
         let bytes = READ_BYTES + text.len() + jws.signature.len() + jws.header.heap_bytes() + jws.claims.heap_bytes();
         let known = Known {
             bytes: bytes as u64,
-            text: text.clone(),
             payload_end: jws.signing_input.len(),
             header: jws.header.clone().into_owned().into_owned(),
             claims: jws.claims.clone().into_owned().into_owned(),
-            registered: jws.registered,
             algorithm: jws.algorithm,
             signature: jws.signature.into(),
             verifier: KnownVerifier::of(verifier),
         };
-        self.read.insert(TokenText(text), Arc::new(known));
+        let (text, registered) = (TokenText(text), jws.registered);
+        self.put(Entry { decided: None, text, registered, known: Arc::new(known) });
+    }
+
+    fn put(&self, entry: Entry) {
+        self.read.insert(entry.text.clone(), Arc::new(entry));
     }
 }
 
@@ -225,7 +247,7 @@ impl Verified {
     /// Whether the signature at the end of `token`, which is `jws`, is the verifier's. Only valid ones are remembered: failures are
     /// not worth the memory an attacker could make of them. Nor is what came once: it is read again when it comes again.
     pub fn verify(&self, verifier: Verifier<'_>, seen: &Seen, token: &[u8], jws: &Jws<'_>) -> Outcome {
-        if seen.0.as_ref().is_some_and(|known| known.verifier.is(verifier)) {
+        if seen.0.as_ref().is_some_and(|entry| entry.known.verifier.is(verifier)) {
             return Outcome { valid: true, cached: true };
         }
         let remembered = self.memory.as_ref().and_then(|memory| Some((memory, memory.tag(verifier, token)?)));
@@ -241,6 +263,15 @@ impl Verified {
             memory.signatures.insert(tag, ());
         }
         Outcome { valid, cached: false }
+    }
+
+    /// Keeps what was just decided about a token, if the token is remembered.
+    pub fn keep(&self, seen: &Seen, basis: Basis, state: &State) {
+        if let (Some(memory), Some(entry)) = (&self.memory, seen.0.as_deref()) {
+            let (text, known) = (entry.text.clone(), entry.known.clone());
+            let decided = Decided::of(basis, Some(known.algorithm), state);
+            memory.put(Entry { decided, text, registered: entry.registered, known });
+        }
     }
 
     /// How many signatures are remembered.

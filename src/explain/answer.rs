@@ -306,10 +306,10 @@ fn principal(tried: &Tried<'_>) -> PrincipalShown {
     match tried.state.principal() {
         None => PrincipalShown { kind: "none", consumer: None, credential: None },
         Some(Principal::Anonymous(_)) => PrincipalShown { kind: "anonymous", consumer, credential: None },
-        Some(Principal::Authenticated { credential, .. }) => PrincipalShown {
+        Some(Principal::Authenticated(caller)) => PrincipalShown {
             kind: if consumer.is_some() { "consumer" } else { "token" },
             consumer,
-            credential: credential.as_deref().map(str::to_owned),
+            credential: caller.credential.as_deref().map(str::to_owned),
         },
     }
 }

@@ -193,7 +193,7 @@ pub async fn other_routes(token: &str, tried: &Tried<'_>, snapshot: &Snapshot, n
         let Some(asked) = Asked::on_route(index, route, token, client) else { continue };
         let there = try_out(&asked, snapshot, now).now_or_never();
         let authenticated = there.is_some_and(|there| {
-            there.accepted() && matches!(there.state.principal(), Some(Principal::Authenticated { .. }))
+            there.accepted() && matches!(there.state.principal(), Some(Principal::Authenticated(_)))
         });
         if authenticated {
             found.push(RouteName::of(&route.entity));

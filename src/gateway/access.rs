@@ -171,6 +171,7 @@ fn view<'a>(
         now: ctx.wall.as_secs(),
         route: route.entity.id,
         service: route.service.as_ref().map(|service| service.entity.id),
+        generation: ctx.snapshot.generation,
         directory: &ctx.snapshot.directory,
     })
 }

@@ -107,6 +107,7 @@ impl Dry {
             now,
             route: route.entity.id,
             service: route.service.as_ref().map(|service| service.entity.id),
+            generation: 0,
             directory,
         }
     }
@@ -137,7 +138,8 @@ pub fn body_text(answer: &Rejection) -> String {
 /// Headers that say who the caller is, as the service would get them.
 pub fn identity_headers(state: &State) -> Vec<(HeaderName, HeaderValue)> {
     let own = state.authenticated().into_iter().flat_map(identity::headers).map(|(name, value)| (name.clone(), value));
-    let set = state.set_headers.iter().filter(|(name, _)| identity::is_identity_header(name.as_str())).cloned();
+    let set = state.header_changes().flat_map(|changes| &changes.set);
+    let set = set.filter(|(name, _)| identity::is_identity_header(name.as_str())).cloned();
     own.chain(set).collect()
 }
 

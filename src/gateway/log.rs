@@ -46,14 +46,12 @@ impl Gateway {
     fn look(&self, session: &Session, ctx: &Ctx, status: u16) {
         let live = &self.metrics.live;
         let now = ctx.wall.as_secs();
-        if let (
-            Some(Principal::Authenticated { consumer: Some(consumer), credential: Some(credential), .. }),
-            Some(by),
-        ) = (ctx.state.principal(), ctx.decided_by)
+        if let (Some(Principal::Authenticated(caller)), Some(by)) = (ctx.state.principal(), ctx.decided_by)
+            && let (Some(consumer), Some(credential)) = (&caller.consumer, &caller.credential)
         {
             // A subject of an identity provider is no credential of ours, unless its token was issued here.
-            let opaque = ctx.state.verification.is_some_and(|verification| verification.algorithm == "opaque");
-            if by != "openid-connect" || opaque {
+            let opaque = ctx.state.verification.is_some_and(|verification| verification.algorithm.is_none());
+            if (by != "openid-connect" || opaque) && caller.is_first_use(now) {
                 live.uses.touch(consumer.id, credential, now);
             }
         }
@@ -79,7 +77,7 @@ impl Gateway {
             status,
             issuer: ctx.state.issuer.clone(),
             kid: ctx.state.key_id.clone(),
-            algorithm: ctx.state.verification.map(|verification| verification.algorithm),
+            algorithm: ctx.state.verification.map(|verification| verification.name()),
             token_fp: ctx.state.token.as_deref().map(|token| self.access_log.fingerprint(token.as_bytes())),
             method: shown(header.method.as_str()).into(),
             path: ctx.target.sent(header).chars().take(PATH_KEPT).collect(),
@@ -123,18 +121,18 @@ impl Gateway {
             tries: u32::try_from(ctx.attempts.count()).unwrap_or(u32::MAX),
             consumer: name.or(id.as_deref()),
             credential: match principal {
-                Some(Principal::Authenticated { credential, .. }) => credential.as_deref(),
+                Some(Principal::Authenticated(caller)) => caller.credential.as_deref(),
                 _ => None,
             },
             auth: match principal {
-                Some(Principal::Authenticated { .. }) => Some("allow"),
+                Some(Principal::Authenticated(_)) => Some("allow"),
                 Some(Principal::Anonymous(_)) => Some("anonymous"),
                 None => ctx.denied.then_some("deny"),
             },
             reason: ctx.reason.or(ctx.state.fallback).map(Reason::label),
             issuer: ctx.state.issuer.as_deref(),
             kid: ctx.state.key_id.as_deref(),
-            alg: ctx.state.verification.map(|verification| verification.algorithm),
+            alg: ctx.state.verification.map(|verification| verification.name()),
             token_fp: ctx.state.token.as_deref().map(|token| self.access_log.fingerprint(token.as_bytes())),
             total: latencies.total,
             upstream_took: latencies.upstream,

@@ -169,9 +169,8 @@ impl Process {
     }
 
     pub(super) fn verification(&self, verification: &Verification) {
-        let opaque = Algorithm::ALL.len();
-        let algorithm =
-            Algorithm::ALL.iter().position(|known| known.name() == verification.algorithm).unwrap_or(opaque);
+        // As `algorithm_labels` has them.
+        let algorithm = verification.algorithm.map_or(Algorithm::ALL.len(), |algorithm| algorithm as usize);
         let index = algorithm * 4 + usize::from(verification.cached) * 2 + usize::from(verification.valid);
         if let Some(histogram) = self.verifications.get(index) {
             histogram.observe(verification.took);

@@ -105,14 +105,14 @@ fn keys_end() {
 fn credentials_can_be_hidden() {
     let hiding = plugin(json!({ "hide_credentials": true, "key_in_body": true }));
     let (state, _) = sent_through(&hiding, &get().header("apikey", "secret-key").query("a=%41&apikey=x&b"));
-    assert_eq!(state.remove_headers, ["apikey"]);
+    assert_eq!(state.headers.remove, ["apikey"]);
     assert_eq!(state.query.as_deref(), Some("a=%41&b"));
     let (state, _) = sent_through(&hiding, &get().query("apikey=secret-key"));
     assert_eq!(state.query.as_deref(), Some(""));
     let (state, _) = sent_through(&hiding, &get().body("application/json", r#"{"apikey":"secret-key","n":1}"#));
     assert_eq!(state.body.as_deref(), Some(&br#"{"n":1}"#[..]));
     let (state, _) = sent_through(&plugin(json!({})), &get().header("apikey", "secret-key").query("apikey=x"));
-    assert_eq!((state.remove_headers.len(), state.query), (0, None));
+    assert_eq!((state.headers.remove.len(), state.query), (0, None));
 }
 
 #[test]

@@ -7,13 +7,22 @@ use super::digests::Named;
 use super::store::{Digest, Token};
 use super::{Oauth2, reply};
 use crate::auth::arguments::{Argument, Arguments, body_without_arguments, without_arguments};
+use crate::auth::decided::Basis;
 use crate::auth::trace::{Check, Hint, HintCode, Step, Time, Trace, consumer_name, moment, span};
-use crate::auth::{Flow, Reason, Rejection, Request, State, Verification, hints};
+use crate::auth::{Authenticated, Flow, Reason, Rejection, Request, State, Verification, hints};
 
 /// A token and where it was.
 struct Presented {
-    token: Named,
+    token: Arc<Named>,
     from_header: bool,
+}
+
+/// What is known of a token.
+enum Found<'a> {
+    /// Whose it is, and the token.
+    Caller(&'a Authenticated, &'a Arc<Token>),
+    Token(&'a Arc<Token>),
+    Nothing,
 }
 
 impl Oauth2 {
@@ -43,13 +52,23 @@ impl Oauth2 {
             Step::passed(Check::Sources, format!("one token of {} bytes: {place}", presented.token.text.len()))
         });
         state.token = Some(presented.token.text.clone());
-        let digest = presented.token.digest;
-        let declared = || request.directory.oauth2_tokens.get(&digest).cloned();
-        let known = self.shared.tokens.lookup(&digest).or_else(declared);
-        if known.is_some() {
-            self.shared.digests.keep(&presented.token);
+        let basis = Basis::of_entities(request);
+        if let Some((caller, token)) = basis.as_ref().and_then(|basis| presented.token.found(basis)) {
+            let found = Found::Caller(caller, token);
+            return self.decide(request, state, &presented, found, started, &mut trace).into();
         }
-        if known.is_none() && self.shared.tokens.may_know_more(&digest) {
+        let digest = presented.token.digest;
+        // The configuration's first: else what was found once could change without a word.
+        let declared = request.directory.oauth2_tokens.get(&digest).cloned();
+        let known = declared.or_else(|| self.shared.tokens.lookup(&digest));
+        if let Some(token) = known {
+            let decided = self.decide(request, state, &presented, Found::Token(&token), started, &mut trace);
+            if decided.is_ok() && state.has_credential() {
+                self.shared.digests.keep(&presented.token, basis, &token, state);
+            }
+            return decided.into();
+        }
+        if self.shared.tokens.may_know_more(&digest) {
             return Flow::Wait(Box::pin(async move {
                 let found = self.shared.tokens.fetch(&digest).await;
                 self.shared.metrics.looked_up(match &found {
@@ -58,7 +77,10 @@ impl Oauth2 {
                     Err(_) => "failed",
                 });
                 match found {
-                    Ok(found) => self.decide(request, state, &presented, found, started, &mut trace),
+                    Ok(found) => {
+                        let found = found.as_ref().map_or(Found::Nothing, Found::Token);
+                        self.decide(request, state, &presented, found, started, &mut trace)
+                    }
                     Err(fault) => {
                         trace.record(|| Step::failed(Check::Credential, fault.to_string()));
                         Err(reply::unavailable(&fault))
@@ -66,7 +88,7 @@ impl Oauth2 {
                 }
             }));
         }
-        self.decide(request, state, &presented, known, started, &mut trace).into()
+        self.decide(request, state, &presented, Found::Nothing, started, &mut trace).into()
     }
 
     fn decide<T: Trace>(
@@ -74,13 +96,13 @@ impl Oauth2 {
         request: &Request<'_>,
         state: &mut State,
         presented: &Presented,
-        token: Option<Arc<Token>>,
+        found: Found<'_>,
         started: Instant,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
-        let result = self.accept(request, state, presented, token, trace);
+        let result = self.accept(request, state, presented, found, trace);
         state.verification =
-            Some(Verification { algorithm: "opaque", took: started.elapsed(), cached: false, valid: result.is_ok() });
+            Some(Verification { algorithm: None, took: started.elapsed(), cached: false, valid: result.is_ok() });
         match result {
             // A global token where none is taken is refused in OR mode too.
             Err(refused) if refused.reason == Reason::ClaimRule => Err(refused),
@@ -93,17 +115,20 @@ impl Oauth2 {
         request: &Request<'_>,
         state: &mut State,
         presented: &Presented,
-        token: Option<Arc<Token>>,
+        found: Found<'_>,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let realm = self.config.realm.as_deref();
         let invalid = |reason| reply::invalid_token(realm, reason, "The access token is invalid or has expired");
-        let Some(token) = token else {
-            trace.record(|| {
-                Step::failed(Check::Credential, "no token of this text was issued here, or it has ended long ago")
-                    .hint(self.near_token(&presented.token.text))
-            });
-            return Err(invalid(Reason::OpaqueUnknown));
+        let token = match &found {
+            Found::Caller(_, token) | Found::Token(token) => *token,
+            Found::Nothing => {
+                trace.record(|| {
+                    Step::failed(Check::Credential, "no token of this text was issued here, or it has ended long ago")
+                        .hint(self.near_token(&presented.token.text))
+                });
+                return Err(invalid(Reason::OpaqueUnknown));
+            }
         };
         let global = self.config.global_credentials.unwrap_or(false);
         match token.service {
@@ -153,6 +178,11 @@ impl Oauth2 {
             );
             Step::passed(Check::Claims, text).times(times(true))
         });
+        if let Found::Caller(caller, _) = found {
+            self.hide(request, state, presented);
+            state.authenticate_again(caller.clone(), None);
+            return Ok(());
+        }
         let Some(credential) = request.directory.oauth2_by_id.get(&token.credential) else {
             trace.record(|| Step::failed(Check::Credential, "the oauth2_credentials it was issued to are gone"));
             return Err(invalid(Reason::CredentialUnknown));
@@ -163,10 +193,8 @@ impl Oauth2 {
             return Err(invalid(Reason::ConsumerUnknown));
         };
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
-        if self.config.hide_credentials {
-            self.hide(request, state, presented);
-        }
-        state.authenticate_issued(consumer.clone(), credential.client_id.clone(), token);
+        self.hide(request, state, presented);
+        state.authenticate_issued(consumer.clone(), credential.clone(), token.clone());
         Ok(())
     }
 
@@ -229,9 +257,13 @@ impl Oauth2 {
         hint
     }
 
+    /// `hide_credentials`.
     fn hide(&self, request: &Request<'_>, state: &mut State, presented: &Presented) {
+        if !self.config.hide_credentials {
+            return;
+        }
         if presented.from_header {
-            state.remove_headers.push(self.header.clone());
+            state.headers.remove.push(self.header.clone());
             return;
         }
         const NAMES: &[&str] = &["access_token"];

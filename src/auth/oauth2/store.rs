@@ -3,6 +3,7 @@
 //! Tokens and codes are known by their SHA-256 alone; what was handed out cannot be read back. Implementations live in `store`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -59,25 +60,59 @@ mod base64url {
 
 /// An issued token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+// In this order: what every request asks for first, so that it comes out of memory together.
+#[repr(C)]
 pub struct Token {
-    pub id: Uuid,
-    pub access: Digest,
-    pub refresh: Option<Digest>,
-    /// The `oauth2_credentials` it was issued to.
-    pub credential: Uuid,
-    /// The service it is bound to; `None`: global.
-    pub service: Option<Uuid>,
-    pub userid: Option<Box<str>>,
-    pub scope: Option<Box<str>>,
     /// Seconds since the UNIX epoch.
     pub created_at: u64,
     /// Seconds the access token lives; 0 = for ever.
     pub expires_in: u64,
     /// When the whole row goes, refresh token included; seconds since the UNIX epoch.
     pub purge_at: Option<u64>,
+    /// Set by memory when it lets the token go, for whoever still has it.
+    #[serde(skip)]
+    pub gone: Gone,
+    /// The service it is bound to; `None`: global.
+    pub service: Option<Uuid>,
+    pub scope: Option<Box<str>>,
+    pub userid: Option<Box<str>>,
+    /// The `oauth2_credentials` it was issued to.
+    pub credential: Uuid,
+    pub access: Digest,
+    pub id: Uuid,
+    pub refresh: Option<Digest>,
     /// The authorization code it was issued for: when that is presented again, this token ends (RFC 6749 section 4.1.2).
     pub code: Option<Digest>,
 }
+
+/// Whether memory has let a token go: it was revoked, replaced or forgotten, and has to be looked up anew. Of this very value in
+/// memory, not of what it says: a copy is not gone, and equal to what it was copied from.
+#[derive(Debug, Default)]
+pub struct Gone(AtomicBool);
+
+impl Gone {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Clone for Gone {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Gone {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Gone {}
 
 impl Token {
     /// One that a configuration declares.
@@ -96,6 +131,7 @@ impl Token {
             expires_in: positive(entity.expires_in).unwrap_or_default(),
             purge_at: entity.ttl.and_then(positive).map(|ttl| created_at.saturating_add(ttl)),
             code: None,
+            gone: Gone::default(),
         }
     }
 
@@ -214,7 +250,7 @@ type Result<T> = std::result::Result<T, StoreFault>;
 /// time of any other change.
 #[async_trait]
 pub trait TokenStore: Send + Sync + std::fmt::Debug {
-    /// An access token, from memory alone: the hot path.
+    /// An access token, from memory alone: the hot path. Whoever keeps it asks [`Gone::is_set`] at every use.
     fn lookup(&self, access: &Digest) -> Option<Arc<Token>>;
 
     /// How many tokens memory holds.

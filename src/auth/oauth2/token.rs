@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::authorize::{MISMATCH, check_userid};
 use super::config::Pkce;
 use super::reply::{Fault, endpoint_reply, too_many_attempts, unavailable};
-use super::store::{Code, Digest, Redemption, Spare, StoreFault, Token};
+use super::store::{Code, Digest, Gone, Redemption, Spare, StoreFault, Token};
 use super::{Oauth2, scope};
 use crate::auth::arguments::{Argument, Arguments};
 use crate::auth::{Reason, Rejection, Request};
@@ -329,6 +329,7 @@ impl Oauth2 {
             expires_in,
             purge_at: (expires_in > 0 && refresh_ttl > 0).then(|| seconds(now, refresh_ttl)),
             code: issue.code,
+            gone: Gone::default(),
         };
         let mut members: Members = vec![("access_token".into(), access.into()), ("token_type".into(), "bearer".into())];
         if expires_in > 0 {

@@ -6,6 +6,7 @@ use super::Oidc;
 use super::attempt::{Accepted, Attempt, Halt};
 use super::claims::text;
 use super::present::hide;
+use crate::auth::state::Credential;
 use crate::auth::trace::{Check, Trace, shown};
 use crate::auth::{Reason, Request};
 use crate::entity::Consumer;
@@ -31,7 +32,7 @@ impl Oidc {
         let consumer = self.map_consumer(at, claims)?;
         let credential = claims.path(&self.config.credential_claim).and_then(text);
         self.pass_on(at, claims, accepted);
-        at.state.authenticate(consumer, credential.map(Into::into));
+        at.state.authenticate(consumer, credential.map(|text| Credential::Text(text.into())));
         Ok(())
     }
 

@@ -110,7 +110,7 @@ impl Oidc {
             self.check_keys(at, provider, token, jws)?
         };
         at.state.verification = Some(Verification {
-            algorithm: jws.algorithm.name(),
+            algorithm: Some(jws.algorithm),
             took: started.elapsed(),
             cached: outcome.cached,
             valid: outcome.valid,

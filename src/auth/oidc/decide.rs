@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant as Started;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use http::header::AUTHORIZATION;
 use tokio::time::Instant;
 
 use super::Oidc;
@@ -15,10 +16,11 @@ use super::flights::Key;
 use super::grant::Granted;
 use super::present::{Ambiguous, Pair, Place, lossy};
 use super::remote::Told;
-use crate::auth::Reason;
+use crate::auth::decided::Basis;
 use crate::auth::oauth2::store::{Digest, Token};
 use crate::auth::trace::{Check, Trace};
 use crate::auth::verified::Seen;
+use crate::auth::{Reason, Verification};
 use crate::jose::Object;
 
 impl Oidc {
@@ -33,6 +35,7 @@ impl Oidc {
             let found = sent.token(self.token_places, cookie).map_err(|fault| two_lines(at, fault))?;
             if let Some((token, place)) = found {
                 at.passed(Check::Sources, || format!("a token of {} bytes in {}", token.len(), place.told()));
+                let started = Started::now();
                 let within = token.len() <= self.lent.token_limit;
                 let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
                 let token = seen.text().unwrap_or_else(|| lossy(&token).into());
@@ -43,7 +46,15 @@ impl Oidc {
                         self.refuse(at, Check::Size, Reason::TokenTooLarge, || format!("the limit is {limit} bytes"))
                     );
                 }
-                return self.token(at, Accepted { token: &token, refresh: None, place: &place }, &seen);
+                let basis = self.basis(at, &token, &place);
+                if basis.is_some_and(|basis| self.decided(at, &seen, &basis, started)) {
+                    return Ok(());
+                }
+                let result = self.token(at, Accepted { token: &token, refresh: None, place: &place }, &seen);
+                if let Some(basis) = basis.filter(|_| result.is_ok()) {
+                    self.lent.verified.keep(&seen, basis, at.state);
+                }
+                return result;
             }
         }
         if self.methods.refresh_token
@@ -66,6 +77,27 @@ impl Oidc {
         }
         at.failed(Check::Sources, || "no credential where the configuration looks for one");
         Err(self.replies.unauthorized(Reason::NoToken, false).into())
+    }
+
+    /// What a decision is made from where it may be kept: nothing but a token of the provider decides, nothing else was decided before,
+    /// no other field of the request says what goes on to the service, and no use has to be counted.
+    fn basis<T: Trace>(&self, at: &Attempt<'_, T>, token: &str, place: &Place) -> Option<Basis> {
+        let alone = self.methods.bearer && !self.config.introspect_jwt_tokens && at.have.rounds == 0;
+        let usual =
+            alone && *place == Place::Header(AUTHORIZATION) && at.state.is_untouched() && !self.issuers.is_stale();
+        let basis = || Basis::new(at.request, self, self.lent.registry.edition());
+        if usual && self.passing.follows_from(token, at.request.headers, at.state) { basis() } else { None }
+    }
+
+    /// Whether the token was accepted before, and still is: then everything is as it was.
+    fn decided<T: Trace>(&self, at: &mut Attempt<'_, T>, seen: &Seen, basis: &Basis, started: Started) -> bool {
+        let Some((decided, times)) = seen.decided(basis) else { return false };
+        if self.times.is_some_and(|own| own.check(times, at.request.now).is_err()) {
+            return false;
+        }
+        at.state.verification = Some(Verification::again(decided, started));
+        at.state.authenticate_again(decided.caller.clone(), decided.changes.clone());
+        true
     }
 
     /// A token of the request, by the methods that may take it.
@@ -136,7 +168,7 @@ impl Oidc {
         };
         self.check_rights(at, &claims)?;
         self.pass_on(at, &claims, accepted);
-        at.state.authenticate_issued(consumer.clone(), credential.client_id.clone(), row);
+        at.state.authenticate_issued(consumer.clone(), credential.clone(), row);
         Ok(())
     }
 

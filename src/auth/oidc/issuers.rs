@@ -123,6 +123,11 @@ impl Issuers {
         found
     }
 
+    /// Whether the keys of any of them have outlived the time that their provider gave them.
+    pub fn is_stale(&self) -> bool {
+        self.main.is_stale() || self.named.values().any(|provider| provider.is_stale())
+    }
+
     fn is_anothers(&self, provider: &Arc<Provider>, url: &Url) -> bool {
         let others = self.named.values().chain([&self.main]).filter(|other| !Arc::ptr_eq(other, provider));
         others.into_iter().any(|other| {

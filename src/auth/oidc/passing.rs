@@ -61,8 +61,9 @@ impl TokenHeader {
             None => Some(line.as_bytes()),
         };
         there == Some(token.as_bytes())
-            && !state.remove_headers.contains(&self.name)
-            && !state.set_headers.iter().any(|(name, _)| *name == self.name)
+            && !state.header_changes().any(|changes| {
+                changes.remove.contains(&self.name) || changes.set.iter().any(|(name, _)| *name == self.name)
+            })
     }
 
     /// What `Connection` names ends at the gateway, whatever it is.
@@ -141,6 +142,11 @@ impl Passing {
         }
     }
 
+    /// Whether what goes on follows from the token and the configuration, whatever else the request has.
+    pub fn follows_from(&self, token: &str, headers: &HeaderMap, state: &State) -> bool {
+        self.token_up.as_ref().is_none_or(|up| up.name != AUTHORIZATION || up.goes_on(token, headers, state))
+    }
+
     /// `refresh`: a refresh token that came with the access token.
     pub fn pass(
         &self,
@@ -151,18 +157,18 @@ impl Passing {
         refresh: Option<&str>,
     ) {
         let up = self.token_up.as_ref().filter(|header| !header.goes_on(token, headers, state));
-        state.set_headers.extend(up.and_then(|header| header.with(token)));
-        state.response_headers.extend(self.token_down.as_ref().and_then(|header| header.with(token)));
+        state.headers.set.extend(up.and_then(|header| header.with(token)));
+        state.headers.response.extend(self.token_down.as_ref().and_then(|header| header.with(token)));
         if let Some(refresh) = refresh {
-            state.set_headers.extend(self.refresh_up.as_ref().and_then(|header| header.with(refresh)));
-            state.response_headers.extend(self.refresh_down.as_ref().and_then(|header| header.with(refresh)));
+            state.headers.set.extend(self.refresh_up.as_ref().and_then(|header| header.with(refresh)));
+            state.headers.response.extend(self.refresh_down.as_ref().and_then(|header| header.with(refresh)));
         }
         let value = |claim: &str| find(claims, claim).and_then(header_value);
         for (claim, name) in &self.up {
-            state.set_headers.extend(value(claim).map(|value| (name.clone(), value)));
+            state.headers.set.extend(value(claim).map(|value| (name.clone(), value)));
         }
         for (claim, name) in &self.down {
-            state.response_headers.extend(value(claim).map(|value| (name.clone(), value)));
+            state.headers.response.extend(value(claim).map(|value| (name.clone(), value)));
         }
         if let Some(groups) = claims.path(&self.groups) {
             let names: Vec<&str> = match groups {
@@ -172,7 +178,7 @@ impl Passing {
             };
             if let Some(value) = HeaderValue::from_bytes(names.join(", ").as_bytes()).ok().filter(|_| !names.is_empty())
             {
-                state.set_headers.push((GROUPS, value));
+                state.headers.set.push((GROUPS, value));
             }
         }
     }

@@ -216,7 +216,7 @@ pub fn wants(request: &Request<'_>, body: bool, choice: bool) -> Wants {
 /// Takes the credential out of what the service gets.
 pub fn hide(request: &Request<'_>, state: &mut State, place: &Place, cookie: Option<&str>) {
     match place {
-        Place::Header(name) => state.remove_headers.push(name.clone()),
+        Place::Header(name) => state.headers.remove.push(name.clone()),
         Place::Query(names) => {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             state.query = request.query.map(|query| without_arguments(query, &names));
@@ -226,7 +226,7 @@ pub fn hide(request: &Request<'_>, state: &mut State, place: &Place, cookie: Opt
             state.body = request.body.and_then(|body| body_without_arguments(request.headers, body, &names));
         }
         Place::Cookie => {
-            state.remove_headers.push(COOKIE);
+            state.headers.remove.push(COOKIE);
             let kept: Vec<&[u8]> = request
                 .headers
                 .get_all(COOKIE)
@@ -240,7 +240,7 @@ pub fn hide(request: &Request<'_>, state: &mut State, place: &Place, cookie: Opt
                 .collect();
             if let Some(value) = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|value| !value.is_empty())
             {
-                state.set_headers.push((COOKIE, value));
+                state.headers.set.push((COOKIE, value));
             }
         }
     }
@@ -275,7 +275,7 @@ mod tests {
         let sent = get().header("cookie", "a=1; tok=secret; b=2").header("cookie", "Tok=x");
         let mut state = State::default();
         hide(&sent.request(&directory), &mut state, &Place::Cookie, Some("tok"));
-        assert_eq!(state.set_headers, [(COOKIE, "a=1; b=2".parse().unwrap())]);
-        assert_eq!(state.remove_headers, [COOKIE]);
+        assert_eq!(state.headers.set, [(COOKIE, "a=1; b=2".parse().unwrap())]);
+        assert_eq!(state.headers.remove, [COOKIE]);
     }
 }

@@ -24,6 +24,7 @@ pub use self::fetch::read_keys;
 use super::calls::Http;
 use super::disk::{Disk, Kept};
 use super::metrics::Series;
+use super::registry::Edition;
 use crate::jose::KeySet;
 
 /// How long a request waits for keys.
@@ -150,6 +151,7 @@ pub struct Provider {
     waiting: Arc<AtomicUsize>,
     unknown: Cache<Box<str>, Instant>,
     pub series: Series,
+    edition: Arc<Edition>,
     failures: AtomicU64,
     /// Until when what is published is good by the provider's own account.
     fresh: Mutex<Option<Instant>>,
@@ -168,7 +170,7 @@ impl Drop for Provider {
 
 impl Provider {
     /// With what is on disk; nothing is fetched before [`Self::start`].
-    pub fn new(source: Source, http: Http, disk: Option<Disk>, series: Series) -> Arc<Self> {
+    pub fn new(source: Source, http: Http, disk: Option<Disk>, series: Series, edition: Arc<Edition>) -> Arc<Self> {
         let kept = disk.as_ref().and_then(|disk| disk.load(&source)).map(Arc::new);
         if let Some(kept) = &kept {
             tracing::info!(issuer = source.issuer, "keys from disk until the provider answers");
@@ -191,6 +193,7 @@ impl Provider {
             waiting: Arc::default(),
             unknown: Cache::new(MOST_UNKNOWN),
             series,
+            edition,
             failures: AtomicU64::new(0),
             fresh: Mutex::default(),
             history: Mutex::new(history),
@@ -311,6 +314,7 @@ impl Provider {
                 Duration::from_secs(1 << failures.min(5)).min(Duration::from_secs(30))
             }
         };
+        self.edition.next();
         let mut asking = self.asking.lock();
         asking.in_flight = false;
         if fetched.fault.is_some() {
@@ -334,6 +338,7 @@ impl Provider {
         drop(history);
         let published = Arc::new(published);
         self.published.store(Some(published.clone()));
+        self.edition.next();
         if let Some(disk) = self.disk.clone() {
             let kept = Kept::of(&self.source, &published);
             // Not awaited: a slow disk keeps no request waiting.

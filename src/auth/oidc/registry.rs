@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -42,6 +43,18 @@ pub struct Registry {
     pub told: Arc<Flights<Told>>,
     /// When each issuer's keys were last used, by key id.
     pub key_uses: Uses,
+    edition: Arc<Edition>,
+}
+
+/// Counts what changes of any provider's keys and of their state, so that what was decided by them is known to be out of date.
+#[derive(Debug, Default)]
+pub struct Edition(AtomicU64);
+
+impl Edition {
+    /// To be called after a change.
+    pub fn next(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl Default for Registry {
@@ -61,7 +74,13 @@ impl Registry {
             granted: Flights::new(ENTRIES),
             told: Flights::new(ENTRIES),
             key_uses: Uses::default(),
+            edition: Arc::default(),
         }
+    }
+
+    /// Which keys are in force. To be read before they are.
+    pub fn edition(&self) -> u64 {
+        self.edition.0.load(Ordering::Acquire)
     }
 
     /// The metrics of all providers, for the process's registry.
@@ -91,7 +110,7 @@ impl Registry {
         let http = self.http(&source.way)?;
         let disk = self.options.cache_dir.clone().map(|folder| Disk { folder });
         let series = self.metrics.series(&source.issuer);
-        let provider = Provider::new(source.clone(), http, disk, series);
+        let provider = Provider::new(source.clone(), http, disk, series, self.edition.clone());
         if let Some(runtime) = self.runtime() {
             provider.start(runtime);
         }

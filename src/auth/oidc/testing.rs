@@ -185,15 +185,18 @@ pub fn complete(config: Value) -> Map<String, Value> {
     whole["config"].as_object().unwrap().clone()
 }
 
-/// Sends a request through a plugin, waiting where that is needed.
+/// Sends a request through a plugin, waiting where that is needed; several times where it was let through at once.
 pub async fn send_to(plugin: &Oidc, sent: &Sent, directory: &Directory) -> (State, Result<(), Box<Rejection>>) {
     let request = sent.request(directory);
     let mut state = State::default();
-    let outcome = match plugin.access(&request, &mut state) {
-        Flow::Next => Ok(()),
-        Flow::Stop(rejection) => Err(rejection),
-        Flow::Wait(decision) => decision.await,
+    let (at_once, outcome) = match plugin.access(&request, &mut state) {
+        Flow::Next => (true, Ok(())),
+        Flow::Stop(rejection) => (false, Err(rejection)),
+        Flow::Wait(decision) => (false, decision.await),
     };
+    if at_once {
+        sent.ends_as_before(&[plugin], directory, &state, &outcome);
+    }
     (state, outcome)
 }
 

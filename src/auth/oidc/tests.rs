@@ -13,11 +13,11 @@ use super::testing::*;
 use crate::auth::identity::headers;
 use crate::auth::oauth2::store::Token;
 use crate::auth::testing::{NOW, Sent, caller, directory, get, shown};
-use crate::auth::{Flow, Plugin, State};
+use crate::auth::{Directory, Flow, Plugin, State};
 use crate::jose::{Algorithm, SigningKey};
 
 fn set(state: &State, name: &str) -> Vec<String> {
-    let found = state.set_headers.iter().filter(|(there, _)| there == name);
+    let found = state.headers.set.iter().filter(|(there, _)| there == name);
     found.map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
 }
 
@@ -54,6 +54,72 @@ async fn a_known_key_verifies_at_once() {
         assert_eq!(set(&state, "authorization").len(), sets, "{connection}");
     }
     assert_eq!((idp.hits("/.well-known/openid-configuration"), idp.hits("/jwks")), (1, 1));
+}
+
+/// What was decided is kept for a generation, a minute and an edition of the keys.
+#[tokio::test]
+async fn what_was_decided_counts_until_something_is_another() {
+    let idp = Idp::start().await;
+    let registry = Arc::new(Registry::default());
+    let compiled = |changes: Value| idp.try_plugin(changes, &registry).unwrap().0;
+    let changes = json!({
+        "rediscovery_lifetime": 0,
+        "consumer_claim": ["sub"], "consumer_by": ["username"],
+        "upstream_headers_claims": ["sub"], "upstream_headers_names": ["x-user"],
+        "downstream_headers_claims": ["scope"], "downstream_headers_names": ["x-scope"],
+    });
+    let plugin = compiled(changes);
+    let full = directory([], []);
+    let nobody = Directory::default();
+    let (alice, other) = (idp.token(json!({ "sub": "alice", "exp": NOW + 50 })), idp.token(json!({ "sub": "nobody" })));
+    let told = |token: &str, directory: &Directory, generation: u64, now: u64| {
+        let sent = get().bearer(token).header("x-user", "mallory").in_force(generation).at(now);
+        let (mut state, request) = (State::default(), sent.request(directory));
+        let refused = match plugin.access(&request, &mut state) {
+            Flow::Next => None,
+            Flow::Stop(rejection) => Some(rejection.reason.label().to_owned()),
+            Flow::Wait(_) => Some("waits".to_owned()),
+        };
+        let passed = refused.unwrap_or_else(|| caller(&state));
+        let changes = || state.header_changes();
+        let set = changes()
+            .flat_map(|changes| &changes.set)
+            .map(|(name, value)| format!(" {name}: {}", value.to_str().unwrap()));
+        let back = changes()
+            .flat_map(|changes| &changes.response)
+            .map(|(_, value)| format!(" back: {}", value.to_str().unwrap()));
+        assert_eq!(state.guarded.as_deref().unwrap(), ["x-user"]);
+        passed + &set.chain(back).collect::<String>()
+    };
+    assert!(send_to(&plugin, &get().bearer(&alice), &full).await.1.is_ok());
+    let good = "alice/alice x-user: alice back: openid a";
+    for _ in 0..3 {
+        assert_eq!(told(&alice, &full, 7, NOW), good);
+        assert_eq!(told(&other, &full, 7, NOW), "consumer_unknown", "what one token came to is not for another");
+    }
+    assert_eq!(told(&alice, &nobody, 7, NOW + 49), good, "within a generation the directory is the same");
+    for (generation, now) in [(8, NOW), (0, NOW), (7, NOW + 60)] {
+        let expected = if now < NOW + 50 { "consumer_unknown" } else { "expired" };
+        assert_eq!(told(&alice, &nobody, generation, now), expected, "{generation} {now}");
+    }
+    assert_eq!(told(&alice, &full, 7, NOW + 50), "expired", "within the minute");
+    // Beside another change of headers, or where the client's own line does not go on, nothing that was kept is used.
+    assert_eq!(told(&alice, &full, 7, NOW), good);
+    let sent = get().bearer(&alice).header("connection", "authorization").in_force(7);
+    let mut state = State::default();
+    assert!(matches!(plugin.access(&sent.request(&nobody), &mut state), Flow::Stop(_)));
+    // The key is withdrawn.
+    let before = registry.edition();
+    idp.publish(&[ed_jwk(&new_key(), "two")]);
+    let (provider, mut rounds) = (registry.in_use().remove(0), 0);
+    while registry.edition() == before {
+        drop(provider.ask(Some(&format!("k{rounds}"))));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rounds += 1;
+        assert!(rounds < 100, "nothing was fetched");
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_ne!(told(&alice, &full, 7, NOW), good);
 }
 
 #[tokio::test]
@@ -131,13 +197,13 @@ async fn tokens_are_found_in_their_places_only() {
         for (there, sent) in everywhere(&token) {
             let (state, outcome) = send(&plugin, &sent).await;
             assert_eq!(outcome.is_ok(), there == place, "{there} where {place} is read");
-            let passed = format!("{:?} {:?} {:?}", state.set_headers, state.query, state.body);
+            let passed = format!("{:?} {:?} {:?}", state.headers.set, state.query, state.body);
             assert!(!passed.contains(&token), "hidden: {passed}");
             match (outcome.is_ok(), place) {
                 (true, "query") => assert_eq!(state.query.as_deref(), Some("a=1")),
                 (true, "body") => assert!(state.body.is_some()),
                 (true, "cookie") => assert_eq!(set(&state, "cookie"), ["x=y"]),
-                (true, _) => assert_eq!(state.remove_headers.len(), 1),
+                (true, _) => assert_eq!(state.headers.remove.len(), 1),
                 (false, _) => {}
             }
         }
@@ -229,7 +295,7 @@ async fn claims_become_headers_and_sent_ones_never_stay() {
     assert_eq!(set(&state, "x-list"), ["WyJhIiwiYiJd"]);
     assert_eq!(set(&state, "x-authenticated-groups"), ["a, b"]);
     assert_eq!(set(&state, "x-token"), [format!("Bearer {token}")]);
-    assert_eq!(state.response_headers.len(), 1);
+    assert_eq!(state.headers.response.len(), 1);
     // Also where nobody is known, and where the claim holds a line break.
     let broken = idp.token(json!({ "email": "a\r\nx: y" }));
     for sent in [get(), get().method(http::Method::OPTIONS), get().bearer(&broken)] {

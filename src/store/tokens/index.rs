@@ -23,6 +23,8 @@ const SHARDS: usize = 4096;
 /// Writers take turns by themselves: two at once would undo each other's work.
 pub struct Index {
     key: Key,
+    /// Whether a token that leaves this index is gone ([`Token::gone`]).
+    ends: bool,
     shards: Box<[ArcSwap<Shard>]>,
     len: AtomicUsize,
     /// Nobody reads: tables are changed where they are.
@@ -41,10 +43,27 @@ fn shard_of(digest: &Digest) -> usize {
 }
 
 impl Index {
-    pub fn new(key: Key) -> Self {
+    /// By access token: what requests are decided by. Whoever has one of its tokens can see that it left.
+    pub fn by_access() -> Self {
+        Self::new(|token| Some(&token.access), true)
+    }
+
+    /// By refresh token.
+    pub fn by_refresh() -> Self {
+        Self::new(|token| token.refresh.as_ref(), false)
+    }
+
+    fn new(key: Key, ends: bool) -> Self {
         let empty = Arc::new(Shard::new());
         let shards = (0..SHARDS).map(|_| ArcSwap::new(empty.clone())).collect();
-        Self { key, shards, len: AtomicUsize::new(0), alone: AtomicBool::new(false) }
+        Self { key, ends, shards, len: AtomicUsize::new(0), alone: AtomicBool::new(false) }
+    }
+
+    /// To be called when the index has it no more.
+    fn left(&self, token: &Token) {
+        if self.ends {
+            token.gone.set();
+        }
     }
 
     /// Whether the writer is alone, as at the start: with a million tokens, copying the table is nearly all
@@ -81,19 +100,25 @@ impl Index {
         sorted.sort_unstable_by_key(|(shard, _)| *shard);
         for group in sorted.chunk_by(|(one, _), (two, _)| one == two) {
             let Some(shard) = group.first().and_then(|(shard, _)| self.shards.get(*shard)) else { continue };
-            self.change(shard, |table| {
+            let replaced = self.change(shard, |table| {
+                let mut replaced = Vec::new();
                 for (_, token) in group {
                     let Some(digest) = (self.key)(token) else { continue };
                     let hash_of = |there: &Arc<Token>| (self.key)(there).map_or(0, Digest::hash);
                     match table.entry(digest.hash(), |there| (self.key)(there) == Some(digest), hash_of) {
-                        Entry::Occupied(mut there) => *there.get_mut() = token.clone(),
+                        Entry::Occupied(mut there) if !Arc::ptr_eq(there.get(), token) => {
+                            replaced.push(std::mem::replace(there.get_mut(), token.clone()));
+                        }
+                        Entry::Occupied(_) => {}
                         Entry::Vacant(place) => {
                             place.insert(token.clone());
                             self.len.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                 }
+                replaced
             });
+            replaced.iter().for_each(|token| self.left(token));
         }
     }
 
@@ -108,6 +133,7 @@ impl Index {
                 .map(|found| found.remove().0)
         })?;
         self.len.fetch_sub(1, Ordering::Relaxed);
+        self.left(&found);
         Some(found)
     }
 
@@ -124,6 +150,7 @@ impl Index {
             });
         }
         self.len.fetch_sub(removed.len(), Ordering::Relaxed);
+        removed.iter().for_each(|token| self.left(token));
         removed
     }
 

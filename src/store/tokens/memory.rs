@@ -27,11 +27,7 @@ struct Codes {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self {
-            access: Index::new(|token| Some(&token.access)),
-            refresh: Index::new(|token| token.refresh.as_ref()),
-            writing: Mutex::default(),
-        }
+        Self { access: Index::by_access(), refresh: Index::by_refresh(), writing: Mutex::default() }
     }
 }
 

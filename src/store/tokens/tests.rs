@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::auth::oauth2::TokenStore;
-use crate::auth::oauth2::store::{Code, Digest, Name, Owner, Put, Redemption, Spare, Taken, Token};
+use crate::auth::oauth2::store::{Code, Digest, Gone, Name, Owner, Put, Redemption, Spare, Taken, Token};
 use crate::store::{self, Store};
 
 /// A store under test, and what it needs to live.
@@ -71,6 +71,7 @@ fn token(access: &str, refresh: Option<&str>, code: Option<&str>) -> Token {
         expires_in: 10,
         purge_at: Some(40_000_000_000),
         code: code.map(Digest::of),
+        gone: Gone::default(),
     }
 }
 
@@ -165,6 +166,41 @@ async fn a_replayed_code_ends_what_it_gave_out() {
         assert!(store.lookup(&Digest::of("a2")).is_none() && !there(&*store, "a2").await, "{name}");
         assert!(store.by_refresh(&Digest::of("r2")).await.unwrap().is_none(), "{name}");
         assert!(there(&*store, "other").await, "{name}");
+    }
+}
+
+/// A request that comes again asks the token it got before, not the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_token_sees_that_it_is_gone() {
+    for Under { name, store, .. } in all().await {
+        for token in
+            [token("removed", None, None), token("changed", Some("r1"), None), token("rotated", Some("r2"), None)]
+        {
+            store.issue(token).await.unwrap();
+        }
+        store.put_code(code("c")).await.unwrap();
+        store.redeem(&Digest::of("c"), token("revoked", Some("r3"), Some("c"))).await.unwrap();
+        let had = |access: &str| store.lookup(&Digest::of(access)).unwrap();
+        let all = ["removed", "changed", "rotated", "revoked"].map(had);
+        assert!(all.iter().all(|token| !token.gone.is_set()), "{name}");
+        let [removed, changed, rotated, revoked] = all;
+        assert!(store.remove(removed.id).await.unwrap(), "{name}");
+        let other = Token { scope: Some("less".into()), ..Token::clone(&changed) };
+        assert_eq!(store.put(other, Put::Replace).await.unwrap(), Ok(()), "{name}");
+        assert!(store.rotate(&Digest::of("r2"), token("next", Some("r2"), None)).await.unwrap(), "{name}");
+        let nobody = Spare { credential: Uuid::nil(), since: u64::MAX };
+        store.revoke_issued_for(&Digest::of("c"), nobody).await.unwrap();
+        for (what, token) in
+            [("removed", &removed), ("changed", &changed), ("rotated", &rotated), ("revoked", &revoked)]
+        {
+            assert!(token.gone.is_set(), "{name}: {what}");
+        }
+        // What stands in its place is there, also under a refresh token that stayed.
+        for access in ["changed", "next"] {
+            assert!(there(&*store, access).await && !had(access).gone.is_set(), "{name}: {access}");
+        }
+        let kept = store.by_refresh(&Digest::of("r2")).await.unwrap().unwrap();
+        assert!(kept.access == Digest::of("next") && !kept.gone.is_set(), "{name}");
     }
 }
 

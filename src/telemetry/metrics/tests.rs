@@ -23,7 +23,7 @@ fn names_and_labels_are_those_of_the_documentation() {
     route.auth("jwt", Verdict::Denied(Reason::Expired));
     route.auth("jwt", Verdict::Anonymous(Reason::NoToken));
     route.verification(&Verification {
-        algorithm: "RS256",
+        algorithm: Some(crate::jose::Algorithm::Rs256),
         took: Duration::from_micros(17),
         cached: false,
         valid: true,

@@ -29,13 +29,13 @@ async fn refresh_tokens_of_clients_are_exchanged() {
         assert_eq!(set(&state, "authorization"), [format!("Bearer {access}")]);
         assert_eq!(set(&state, "x-up"), ["next"]);
         assert_eq!(
-            state.response_headers.iter().map(|(_, value)| value.to_str().unwrap()).collect::<Vec<_>>(),
+            state.headers.response.iter().map(|(_, value)| value.to_str().unwrap()).collect::<Vec<_>>(),
             ["next"]
         );
         let hidden = state.query.as_deref() == Some("a=1")
             || state.body.as_deref() == Some(&b"a=1"[..])
-            || state.remove_headers.iter().any(|name| name == "x_refresh");
-        assert!(hidden, "{:?}", state.remove_headers);
+            || state.headers.remove.iter().any(|name| name == "x_refresh");
+        assert!(hidden, "{:?}", state.headers.remove);
     }
     assert_eq!(idp.last("/token").1, "grant_type=refresh_token&refresh_token=third&client_id=app&client_secret=s3");
     assert_eq!(idp.hits("/token"), 3);

@@ -55,7 +55,7 @@ struct Recent {
 
 impl Default for Known {
     fn default() -> Self {
-        Self { tokens: Index::new(|token| Some(&token.access)), missing: Cache::new(MISSING), ended: Mutex::default() }
+        Self { tokens: Index::by_access(), missing: Cache::new(MISSING), ended: Mutex::default() }
     }
 }
 

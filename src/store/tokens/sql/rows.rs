@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::auth::oauth2::store::{Code, Digest, Owner, Spare, Token};
+use crate::auth::oauth2::store::{Code, Digest, Gone, Owner, Spare, Token};
 use crate::store::read::parse;
 use crate::store::sql::{Param, Row, Session};
 use crate::store::{Error, Store};
@@ -51,6 +51,7 @@ fn read(row: &Row) -> Result<Token, Error> {
         expires_in: time(row.integer(8)?)?,
         purge_at: row.maybe_integer(9)?.map(time).transpose()?,
         code: maybe_digest(row.maybe_text(10)?)?,
+        gone: Gone::default(),
     })
 }
 

@@ -1,0 +1,66 @@
+//! What was decided about a token, kept for the next request that brings it.
+//!
+//! A decision follows from the token, the plugin, the consumers and credentials, the provider's keys, and the time. The token is what
+//! a decision is kept with, and a [`Basis`] names the others: where any of them is another one now, what was decided is of no use.
+//! Times are compared anew by every request, and nothing outlives the minute in which it was decided, so that what is noted of keys
+//! and credentials once a minute is noted. Only acceptances are kept.
+
+use std::sync::Arc;
+
+use super::state::HeaderChanges;
+use super::{Authenticated, Request, State};
+use crate::jose::Algorithm;
+
+/// What a decision was made from, besides the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Basis {
+    generation: u64,
+    /// The plugin's address, which is its own for as long as the generation is the same.
+    plugin: usize,
+    keys: u64,
+    minute: u64,
+}
+
+impl Basis {
+    /// For what a plugin decides; `keys` counts the changes of keys that are no part of the configuration. `None` where nothing is to
+    /// be kept: the plugin is not in force.
+    pub fn new<P>(request: &Request<'_>, plugin: &P, keys: u64) -> Option<Self> {
+        let plugin = std::ptr::from_ref(plugin).addr();
+        let basis = Self { generation: request.generation, plugin, keys, minute: request.now / 60 };
+        (request.generation > 0).then_some(basis)
+    }
+
+    /// For what follows from consumers and credentials alone, whichever plugin asks.
+    pub fn of_entities(request: &Request<'_>) -> Option<Self> {
+        Self::new(request, &(), 0).map(|basis| Self { plugin: 0, ..basis })
+    }
+}
+
+/// An acceptance.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    basis: Basis,
+    pub algorithm: Option<Algorithm>,
+    pub caller: Authenticated,
+    pub changes: Option<Arc<HeaderChanges>>,
+}
+
+impl Decided {
+    /// What a plugin has just decided; `None` when it authenticated nobody.
+    pub fn of(basis: Basis, algorithm: Option<Algorithm>, state: &State) -> Option<Self> {
+        let changes = (!state.headers.is_empty()).then(|| Arc::new(state.headers.clone()));
+        Some(Self { basis, algorithm, caller: state.authenticated()?.clone(), changes })
+    }
+
+    pub fn is_from(&self, basis: &Basis) -> bool {
+        self.basis == *basis
+    }
+
+    /// In memory, about.
+    pub fn bytes(&self) -> usize {
+        const CALLER: usize = 128;
+        const FIELD: usize = 160;
+        let fields = |changes: &Arc<HeaderChanges>| changes.remove.len() + changes.set.len() + changes.response.len();
+        CALLER + self.changes.as_ref().map_or(0, fields) * FIELD
+    }
+}
