@@ -9,10 +9,16 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis::auth::jwt::{Jwt, Lent};
 use portcullis::auth::key_auth::KeyAuth;
+use portcullis::auth::oauth2::store::{Digest, TokenStore as _};
+use portcullis::auth::oauth2::{Oauth2, Shared};
+use portcullis::auth::oidc::{self, Oidc};
 use portcullis::auth::verified::Verified;
 use portcullis::auth::{Client, Directory, Flow, Plugin, Request, Scheme, State, identity};
-use portcullis::entity::{Consumer, JwtSecret, KeyAuthCredential, Ref};
-use portcullis::jose::{Algorithm, SigningKey};
+use portcullis::entity::tables::table;
+use portcullis::entity::{Consumer, JwtSecret, KeyAuthCredential, Kind, Ref};
+use portcullis::jose::{Algorithm, PublicKey, SigningKey, base64url};
+use portcullis::schema::Now;
+use portcullis::store::tokens::LocalTokens;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -23,19 +29,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const NOW: u64 = 1_800_000_000;
 const SECRET: &str = "a-secret-of-thirty-two-bytes-000042";
 
-/// Cases, and whether the signature has been seen before.
-const CASES: [(&str, Option<Algorithm>, bool); 10] = [
+/// Cases, and whether the token comes again and again.
+const CASES: [(&str, Option<Algorithm>, bool); 13] = [
     ("no-token", None, false),
     ("key-auth", None, false),
     ("HS256", Some(Algorithm::Hs256), false),
     ("HS256-bad", Some(Algorithm::Hs256), false),
+    ("HS256-seen", Some(Algorithm::Hs256), true),
     ("RS256", Some(Algorithm::Rs256), false),
     ("RS256-seen", Some(Algorithm::Rs256), true),
     ("ES256", Some(Algorithm::Es256), false),
     ("ES256-seen", Some(Algorithm::Es256), true),
     ("EdDSA", Some(Algorithm::EdDsa), false),
     ("EdDSA-seen", Some(Algorithm::EdDsa), true),
+    ("oidc-seen", Some(Algorithm::EdDsa), true),
+    ("opaque-seen", None, true),
 ];
+
+/// Times a token comes before it is found as one that comes often.
+const OFTEN: usize = 4;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -75,6 +87,15 @@ fn main() {
                 .expect("a plugin"),
             )
         }
+        ("opaque-seen", _) => {
+            headers.insert("authorization", HeaderValue::from_static("Bearer 0123456789abcdef0123456789abcdef"));
+            Box::new(oauth2(&mut directory, consumer, "0123456789abcdef0123456789abcdef"))
+        }
+        ("oidc-seen", _) => {
+            let (plugin, token) = oidc();
+            headers.insert("authorization", HeaderValue::try_from(format!("Bearer {token}")).expect("a value"));
+            Box::new(plugin)
+        }
         (_, algorithm) => {
             if let Some(algorithm) = algorithm {
                 let mut token = credential(&mut directory, consumer, algorithm);
@@ -96,7 +117,7 @@ fn main() {
     };
     let passes = !matches!(name.as_str(), "no-token" | "HS256-bad");
     // What is allocated or filled at its first use.
-    authenticate(&*plugin, &headers, &directory, passes);
+    (0..OFTEN).for_each(|_| authenticate(&*plugin, &headers, &directory, passes));
     counted(&*plugin, &headers, &directory, passes, times);
 }
 
@@ -142,6 +163,66 @@ fn usual() -> HeaderMap {
     fields.into_iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
+fn claims() -> Map<String, Value> {
+    object(json!({
+        "iss": "issuer", "sub": "1234567890", "name": "John Doe", "aud": "https://api.example.com", "iat": NOW - 60,
+        "exp": NOW + 3600, "jti": "b3f1c9e2-9d4e-4c1e-8a55-0d6b1f0f2c11",
+    }))
+}
+
+/// A provider's token, and the plugin that has its key.
+fn oidc() -> (Oidc, String) {
+    let signer = SigningKey::generate(Algorithm::EdDsa).expect("a key");
+    let header = object(json!({"kid": "key-2024-01"}));
+    let token = signer.sign(&header, &claims()).expect("a token");
+    let public = signer.public_pem().and_then(|pem| PublicKey::from_pem(&pem).ok());
+    let Some(PublicKey::Ed25519(x)) = public else { unreachable!("an Ed25519 key") };
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "x": base64url::encode(x), "kid": "key-2024-01"});
+    let given = object(json!({
+        "issuer": "issuer", "using_pseudo_issuer": true, "jwks": {"keys": [key]}, "auth_methods": ["bearer"],
+        "audience_required": ["https://api.example.com"],
+        "upstream_headers_claims": ["sub"], "upstream_headers_names": ["x-user"],
+    }));
+    let lent = oidc::Lent {
+        token_limit: 16 * 1024,
+        verified: Arc::new(Verified::new(1 << 20)),
+        registry: Arc::default(),
+        tokens: Arc::new(LocalTokens::in_memory()),
+    };
+    (Oidc::compile(&whole("openid-connect", given), lent, &mut Vec::new()).expect("a plugin"), token)
+}
+
+/// A token that was issued here, and the plugin that takes it.
+fn oauth2(directory: &mut Directory, consumer: Ref, access: &str) -> Oauth2 {
+    let credential = Uuid::from_u128(7);
+    let application = json!({
+        "id": credential, "created_at": 0, "consumer": consumer, "name": "app", "client_id": "app", "client_secret": "s",
+        "hash_secret": false, "redirect_uris": null, "client_type": "confidential", "tags": null,
+    });
+    directory.put_oauth2(Arc::new(serde_json::from_value(application).expect("an application")));
+    let token = json!({
+        "id": Uuid::from_u128(8), "access": Digest::of(access), "refresh": null, "credential": credential, "service": null,
+        "userid": null, "scope": "email profile", "created_at": NOW - 10, "expires_in": 7200, "purge_at": null, "code": null,
+    });
+    let store = Arc::new(LocalTokens::in_memory());
+    let kept = store.issue(serde_json::from_value(token).expect("a token"));
+    futures::executor::block_on(kept).expect("kept");
+    let plugin = json!({
+        "id": Uuid::from_u128(9), "created_at": 0, "updated_at": 0, "name": "oauth2", "instance_name": null, "route": null,
+        "service": null, "consumer": null, "protocols": ["http"], "enabled": true, "tags": null,
+        "config": whole("oauth2", object(json!({"enable_client_credentials": true, "global_credentials": true}))),
+    });
+    let plugin = serde_json::from_value(plugin).expect("a plugin");
+    Oauth2::compile(&plugin, &Shared::new(store)).expect("a plugin")
+}
+
+/// A plugin's configuration with its defaults.
+fn whole(name: &str, config: Map<String, Value>) -> Map<String, Value> {
+    let given = object(json!({"name": name, "config": config}));
+    let whole = table(Kind::Plugin).insert(given, Now::system()).expect("a configuration");
+    object(whole.get("config").cloned().unwrap_or_default())
+}
+
 /// Adds a credential for the algorithm, and signs a token with it.
 fn credential(directory: &mut Directory, consumer: Ref, algorithm: Algorithm) -> String {
     let signer = match algorithm {
@@ -160,12 +241,8 @@ fn credential(directory: &mut Directory, consumer: Ref, algorithm: Algorithm) ->
         tags: None,
     };
     directory.put_jwt(Arc::new(entity), &mut Vec::new());
-    let claims = object(json!({
-        "iss": "issuer", "sub": "1234567890", "name": "John Doe", "aud": "https://api.example.com", "iat": NOW - 60,
-        "exp": NOW + 3600, "jti": "b3f1c9e2-9d4e-4c1e-8a55-0d6b1f0f2c11",
-    }));
     let header = object(json!({"kid": "key-2024-01"}));
-    signer.sign(&header, &claims).expect("a token")
+    signer.sign(&header, &claims()).expect("a token")
 }
 
 fn object(value: Value) -> Map<String, Value> {

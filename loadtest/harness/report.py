@@ -97,7 +97,7 @@ class Report:
 
     def added(self, added):
         self.add("## What authentication adds to a request", "",
-                 "µs of CPU a request, slices in turns with the gateway's own open route (`loadtest/harness/added.py`); what is added, in the fastest third of the rounds.", "",
+                 "µs of CPU a request, slices in turns with the gateway's own open route and the same tokens (`loadtest/harness/added.py`); what is added, in the fastest third of the rounds.", "",
                  "| route and tokens | least | median | added, 95 % |", "| --- | --- | --- | --- |",
                  *(f"| {name} | {least:.1f} | {median:.1f} | {more:+.2f} ± {error:.2f} |" for name, least, median, more, error in added))
 

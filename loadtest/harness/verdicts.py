@@ -20,12 +20,16 @@ def decide(value, error, limit):
     return PASSED, ""
 
 
-def difference(what, limit, measured, how, unit="µs", note=""):
-    """At most `limit` more than something else. An error larger than the limit carries no verdict but a failure."""
+def difference(what, limit, measured, how, unit="µs", note="", least=None):
+    """At most `limit` more than something else. An error larger than the limit carries no verdict but a failure. `least`: what the same
+    adds to what the gateway is built on."""
     value, error = measured
     verdict, why = decide(value, error, limit)
     if verdict == PASSED and error > limit:
         verdict, why = UNDECIDED, "the error is larger than the limit"
+    if least and verdict != PASSED:
+        why = f"the same adds {least[0]:+.2f} ± {least[1]:.2f} {unit} to bare Pingora, so that no less can be had"
+        verdict = OUT_OF_REACH if decide(*least, limit)[0] == FAILED else verdict
     notes = "; ".join(filter(None, [note, why]))
     return row(what, f"+{limit:g} {unit} at most", f"{value:+.2f} ± {error:.2f} {unit}", verdict, how, notes, value=value, error=error, limit=limit)
 

@@ -1,9 +1,8 @@
 //! What was decided about a token, kept for the next request that brings it.
 //!
 //! A decision follows from the token, the plugin, the consumers and credentials, the provider's keys, and the time. The token is what
-//! a decision is kept with, and a [`Basis`] names the others: where any of them is another one now, what was decided is of no use.
-//! Times are compared anew by every request, and nothing outlives the minute in which it was decided, so that what is noted of keys
-//! and credentials once a minute is noted. Only acceptances are kept.
+//! a decision is kept with, and a [`Basis`] names the others: where any of them is another one now, what was decided is of no use. The
+//! times of a token are compared anew by every request. Only acceptances are kept.
 
 use std::sync::Arc;
 
@@ -18,7 +17,6 @@ pub struct Basis {
     /// The plugin's address, which is its own for as long as the generation is the same.
     plugin: usize,
     keys: u64,
-    minute: u64,
 }
 
 impl Basis {
@@ -26,8 +24,7 @@ impl Basis {
     /// be kept: the plugin is not in force.
     pub fn new<P>(request: &Request<'_>, plugin: &P, keys: u64) -> Option<Self> {
         let plugin = std::ptr::from_ref(plugin).addr();
-        let basis = Self { generation: request.generation, plugin, keys, minute: request.now / 60 };
-        (request.generation > 0).then_some(basis)
+        (request.generation > 0).then_some(Self { generation: request.generation, plugin, keys })
     }
 
     /// For what follows from consumers and credentials alone, whichever plugin asks.
@@ -37,7 +34,7 @@ impl Basis {
 }
 
 /// An acceptance.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Decided {
     basis: Basis,
     pub algorithm: Option<Algorithm>,

@@ -1,11 +1,20 @@
 //! The least that a proxy on Pingora can do: plain HTTP in, plain HTTP out, one service, no hook that is not required.
 //!
 //! `floor LISTEN_PORT SERVICE_PORT`: what the gateway's own share of a request is measured against (`loadtest/run compare`). Pingora
-//! as it comes, with the system's allocator. `FLOOR_DENY=1` answers 401 to everything, over kept connections. Not for use.
+//! as it comes, with the system's allocator. `FLOOR_DENY=1` answers 401 to everything, over kept connections. `FLOOR_CHECK=RS256`, or
+//! another algorithm, checks a signature for each request, always the same: what a check costs where requests are served. Not for use.
 
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::server::configuration::ServerConf;
@@ -17,6 +26,55 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Floor {
     service: SocketAddr,
     deny: bool,
+    check: Option<Check>,
+}
+
+/// As long as what is signed of a usual token.
+const SIGNED: [u8; 240] = [b'x'; 240];
+
+enum Check {
+    Secret(Vec<u8>, hmac::Tag),
+    Key(ParsedPublicKey, Vec<u8>),
+}
+
+impl Check {
+    fn new(algorithm: &str) -> Self {
+        let random = SystemRandom::new();
+        let parsed = |algorithm, key: &[u8]| ParsedPublicKey::new(algorithm, key).expect("a public key");
+        match algorithm {
+            "HS256" => {
+                let secret = vec![7; 32];
+                let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), &SIGNED);
+                Self::Secret(secret, tag)
+            }
+            "RS256" => {
+                let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, &SIGNED, &mut signature).expect("a signature");
+                let key = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der>::as_der(pair.public_key()).expect("a public key");
+                Self::Key(parsed(&RSA_PKCS1_2048_8192_SHA256, key.as_ref()), signature)
+            }
+            "ES256" => {
+                let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+                let signature = pair.sign(&random, &SIGNED).expect("a signature");
+                Self::Key(parsed(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref()), signature.as_ref().to_vec())
+            }
+            "EdDSA" => {
+                let pair = Ed25519KeyPair::generate().expect("a key");
+                Self::Key(parsed(&ED25519, pair.public_key().as_ref()), pair.sign(&SIGNED).as_ref().to_vec())
+            }
+            other => panic!("no check of {other}"),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        match self {
+            Self::Secret(secret, tag) => {
+                hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret), &SIGNED, tag.as_ref()).is_ok()
+            }
+            Self::Key(key, signature) => key.verify_sig(&SIGNED, signature).is_ok(),
+        }
+    }
 }
 
 #[async_trait]
@@ -32,6 +90,7 @@ impl ProxyHttp for Floor {
             header.insert_header("Content-Length", "0")?;
             session.write_response_header(Box::new(header), true).await?;
         }
+        assert!(self.check.as_ref().is_none_or(Check::holds), "a good signature");
         Ok(self.deny)
     }
 
@@ -52,8 +111,9 @@ fn main() {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
+    let check = std::env::var("FLOOR_CHECK").ok().map(|algorithm| Check::new(&algorithm));
     let deny = std::env::var_os("FLOOR_DENY").is_some();
-    let floor = Floor { service: SocketAddr::from(([127, 0, 0, 1], service)), deny };
+    let floor = Floor { service: SocketAddr::from(([127, 0, 0, 1], service)), deny, check };
     let mut proxy = http_proxy_service(&server.configuration, floor);
     proxy.add_tcp(&format!("127.0.0.1:{listen}"));
     server.add_service(proxy);

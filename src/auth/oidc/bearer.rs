@@ -123,14 +123,29 @@ impl Oidc {
                 || "does not verify with the issuer's key of this `kid`",
             ));
         }
-        if !jws.algorithm.is_hmac() {
-            let kid = jws.key_id().unwrap_or_default();
-            self.lent.registry.key_uses.touch(provider.series.issuer(), kid, at.request.now);
-        }
+        self.note(provider, jws, at.request.now);
         at.passed(Check::Signature, || {
             format!("verified with {}{}", jws.algorithm, if outcome.cached { ", cached" } else { "" })
         });
         Ok(())
+    }
+
+    /// Notes that a provider's key was used.
+    fn note(&self, provider: &Provider, jws: &Jws<'_>, now: u64) {
+        if !jws.algorithm.is_hmac() {
+            let kid = jws.key_id().unwrap_or_default();
+            self.lent.registry.key_uses.touch(provider.series.issuer(), kid, now);
+        }
+    }
+
+    /// Notes the use of the key of a token that was accepted before.
+    pub(super) fn note_use(&self, token: &str, seen: &Seen, now: u64) {
+        let Some(jws) = seen.jws(token.as_bytes()).filter(|_| self.config.verify_signature != Some(false)) else {
+            return;
+        };
+        if let Some(Whose::Of(provider)) = jws.claims.str("iss").map(|issuer| self.issuers.whose(issuer)) {
+            self.note(provider, &jws, now);
+        }
     }
 
     /// HMAC with the client's secret, where that is enabled.

@@ -20,7 +20,7 @@ use crate::auth::decided::Basis;
 use crate::auth::oauth2::store::{Digest, Token};
 use crate::auth::trace::{Check, Trace};
 use crate::auth::verified::Seen;
-use crate::auth::{Reason, Verification};
+use crate::auth::{Principal, Reason, Verification};
 use crate::jose::Object;
 
 impl Oidc {
@@ -47,7 +47,7 @@ impl Oidc {
                     );
                 }
                 let basis = self.basis(at, &token, &place);
-                if basis.is_some_and(|basis| self.decided(at, &seen, &basis, started)) {
+                if basis.is_some_and(|basis| self.decided(at, (&token, &seen), &basis, started)) {
                     return Ok(());
                 }
                 let result = self.token(at, Accepted { token: &token, refresh: None, place: &place }, &seen);
@@ -90,10 +90,20 @@ impl Oidc {
     }
 
     /// Whether the token was accepted before, and still is: then everything is as it was.
-    fn decided<T: Trace>(&self, at: &mut Attempt<'_, T>, seen: &Seen, basis: &Basis, started: Started) -> bool {
+    fn decided<T: Trace>(
+        &self,
+        at: &mut Attempt<'_, T>,
+        (token, seen): (&str, &Seen),
+        basis: &Basis,
+        started: Started,
+    ) -> bool {
         let Some((decided, times)) = seen.decided(basis) else { return false };
-        if self.times.is_some_and(|own| own.check(times, at.request.now).is_err()) {
+        let now = at.request.now;
+        if self.times.is_some_and(|own| own.check(times, now).is_err()) {
             return false;
+        }
+        if matches!(decided.caller.principal(), Principal::Authenticated(caller) if caller.is_first_use(now)) {
+            self.note_use(token, seen, now);
         }
         at.state.verification = Some(Verification::again(decided, started));
         at.state.authenticate_again(decided.caller.clone(), decided.changes.clone());

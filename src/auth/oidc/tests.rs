@@ -56,7 +56,7 @@ async fn a_known_key_verifies_at_once() {
     assert_eq!((idp.hits("/.well-known/openid-configuration"), idp.hits("/jwks")), (1, 1));
 }
 
-/// What was decided is kept for a generation, a minute and an edition of the keys.
+/// What was decided is kept for a generation and an edition of the keys.
 #[tokio::test]
 async fn what_was_decided_counts_until_something_is_another() {
     let idp = Idp::start().await;
@@ -98,11 +98,16 @@ async fn what_was_decided_counts_until_something_is_another() {
         assert_eq!(told(&other, &full, 7, NOW), "consumer_unknown", "what one token came to is not for another");
     }
     assert_eq!(told(&alice, &nobody, 7, NOW + 49), good, "within a generation the directory is the same");
-    for (generation, now) in [(8, NOW), (0, NOW), (7, NOW + 60)] {
-        let expected = if now < NOW + 50 { "consumer_unknown" } else { "expired" };
-        assert_eq!(told(&alice, &nobody, generation, now), expected, "{generation} {now}");
+    for generation in [8, 0] {
+        assert_eq!(told(&alice, &nobody, generation, NOW), "consumer_unknown", "{generation}");
     }
-    assert_eq!(told(&alice, &full, 7, NOW + 50), "expired", "within the minute");
+    assert_eq!(told(&alice, &full, 7, NOW + 50), "expired");
+    // When its key was used last is known to the minute, whoever decided.
+    let lasting = idp.token(json!({ "sub": "alice", "exp": NOW + 500 }));
+    for minute in [0, 0, 0, 60, 120, 180] {
+        assert_eq!(told(&lasting, &full, 7, NOW + minute), good);
+        assert_eq!(registry.key_uses.last(idp.issuer.as_str(), "one"), Some(NOW + minute));
+    }
     // Beside another change of headers, or where the client's own line does not go on, nothing that was kept is used.
     assert_eq!(told(&alice, &full, 7, NOW), good);
     let sent = get().bearer(&alice).header("connection", "authorization").in_force(7);
