@@ -174,12 +174,14 @@ fn claims() -> Map<String, Value> {
 fn oidc() -> (Oidc, String) {
     let signer = SigningKey::generate(Algorithm::EdDsa).expect("a key");
     let header = object(json!({"kid": "key-2024-01"}));
-    let token = signer.sign(&header, &claims()).expect("a token");
+    let mut claims = claims();
+    claims.insert("iss".into(), "https://issuer.example".into());
+    let token = signer.sign(&header, &claims).expect("a token");
     let public = signer.public_pem().and_then(|pem| PublicKey::from_pem(&pem).ok());
     let Some(PublicKey::Ed25519(x)) = public else { unreachable!("an Ed25519 key") };
     let key = json!({"kty": "OKP", "crv": "Ed25519", "x": base64url::encode(x), "kid": "key-2024-01"});
     let given = object(json!({
-        "issuer": "issuer", "using_pseudo_issuer": true, "jwks": {"keys": [key]}, "auth_methods": ["bearer"],
+        "issuer": "https://issuer.example", "using_pseudo_issuer": true, "jwks": {"keys": [key]}, "auth_methods": ["bearer"],
         "audience_required": ["https://api.example.com"],
         "upstream_headers_claims": ["sub"], "upstream_headers_names": ["x-user"],
     }));
