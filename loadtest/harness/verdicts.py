@@ -28,7 +28,7 @@ def difference(what, limit, measured, how, unit="µs", note="", least=None):
     if verdict == PASSED and error > limit:
         verdict, why = UNDECIDED, "the error is larger than the limit"
     if least and verdict != PASSED:
-        why = f"the same adds {least[0]:+.2f} ± {least[1]:.2f} {unit} to bare Pingora, so that no less can be had"
+        why = f"the same adds {least[0]:+.2f} ± {least[1]:.2f} {unit} to bare Pingora"
         verdict = OUT_OF_REACH if decide(*least, limit)[0] == FAILED else verdict
     notes = "; ".join(filter(None, [note, why]))
     return row(what, f"+{limit:g} {unit} at most", f"{value:+.2f} ± {error:.2f} {unit}", verdict, how, notes, value=value, error=error, limit=limit)
