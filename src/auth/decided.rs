@@ -23,13 +23,16 @@ impl Basis {
     /// For what a plugin decides; `keys` counts the changes of keys that are no part of the configuration. `None` where nothing is to
     /// be kept: the plugin is not in force.
     pub fn new<P>(request: &Request<'_>, plugin: &P, keys: u64) -> Option<Self> {
-        let plugin = std::ptr::from_ref(plugin).addr();
-        (request.generation > 0).then_some(Self { generation: request.generation, plugin, keys })
+        Self::of(request, std::ptr::from_ref(plugin).addr(), keys)
     }
 
     /// For what follows from consumers and credentials alone, whichever plugin asks.
     pub fn of_entities(request: &Request<'_>) -> Option<Self> {
-        Self::new(request, &(), 0).map(|basis| Self { plugin: 0, ..basis })
+        Self::of(request, 0, 0)
+    }
+
+    fn of(request: &Request<'_>, plugin: usize, keys: u64) -> Option<Self> {
+        (request.generation > 0).then_some(Self { generation: request.generation, plugin, keys })
     }
 }
 
@@ -51,6 +54,12 @@ impl Decided {
 
     pub fn is_from(&self, basis: &Basis) -> bool {
         self.basis == *basis
+    }
+
+    /// Whether what was decided from `basis` takes this one's place: where one token comes by several plugins in turn, the first keeps
+    /// its own, so that not every request writes.
+    pub fn gives_way_to(&self, basis: &Basis) -> bool {
+        self.basis.plugin == basis.plugin || self.basis.generation < basis.generation
     }
 
     /// In memory, about.

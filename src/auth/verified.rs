@@ -267,7 +267,9 @@ impl Verified {
 
     /// Keeps what was just decided about a token, if the token is remembered.
     pub fn keep(&self, seen: &Seen, basis: Basis, state: &State) {
-        if let (Some(memory), Some(entry)) = (&self.memory, seen.0.as_deref()) {
+        if let (Some(memory), Some(entry)) = (&self.memory, seen.0.as_deref())
+            && entry.decided.as_ref().is_none_or(|there| there.gives_way_to(&basis))
+        {
             let (text, known) = (entry.text.clone(), entry.known.clone());
             let decided = Decided::of(basis, Some(known.algorithm), state);
             memory.put(Entry { decided, text, registered: entry.registered, known });

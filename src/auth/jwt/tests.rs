@@ -136,6 +136,13 @@ fn what_was_decided_counts_until_something_is_another() {
     // Nobody looks again: within a generation the directory is the same.
     assert_eq!(outcome(&usual, &nobody, 7, NOW), "alice/k");
     assert_eq!(outcome(&usual, &nobody, 7, NOW + 69), "alice/k");
+    // Another plugin decides by itself, and takes nothing away.
+    let beside = compiled(json!({}));
+    for _ in 0..3 {
+        assert_eq!(outcome(&beside, &DIRECTORY, 7, NOW), "alice/k");
+    }
+    assert_eq!(outcome(&beside, &nobody, 7, NOW), unknown);
+    assert_eq!(outcome(&usual, &nobody, 7, NOW), "alice/k");
     // Another generation or plugin, or a snapshot that is not in force.
     for generation in [8, 0] {
         assert_eq!(outcome(&usual, &nobody, generation, NOW), unknown, "{generation}");
