@@ -36,7 +36,7 @@ pub use self::{
     plugin::{Flow, Place, Plugin, Wants},
     reason::{Reason, Rejection},
     request::{Client, Request, Scheme},
-    state::{Authenticated, Principal, State, Verdict, Verification},
+    state::{Authenticated, Presented, Principal, State, Verdict, Verification},
 };
 
 use crate::diagnostic::Diagnostic;

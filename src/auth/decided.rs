@@ -23,21 +23,13 @@ impl Basis {
     /// For what a plugin decides; `keys` counts the changes of keys that are no part of the configuration. `None` where nothing is to
     /// be kept: the plugin is not in force.
     pub fn new<P>(request: &Request<'_>, plugin: &P, keys: u64) -> Option<Self> {
-        Self::of(request, std::ptr::from_ref(plugin).addr(), keys)
-    }
-
-    /// For what follows from consumers and credentials alone, whichever plugin asks.
-    pub fn of_entities(request: &Request<'_>) -> Option<Self> {
-        Self::of(request, 0, 0)
-    }
-
-    fn of(request: &Request<'_>, plugin: usize, keys: u64) -> Option<Self> {
+        let plugin = std::ptr::from_ref(plugin).addr();
         (request.generation > 0).then_some(Self { generation: request.generation, plugin, keys })
     }
 }
 
 /// An acceptance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Decided {
     basis: Basis,
     pub algorithm: Option<Algorithm>,
@@ -52,21 +44,53 @@ impl Decided {
         Some(Self { basis, algorithm, caller: state.authenticated()?.clone(), changes })
     }
 
-    pub fn is_from(&self, basis: &Basis) -> bool {
-        self.basis == *basis
-    }
-
-    /// Whether what was decided from `basis` takes this one's place: where one token comes by several plugins in turn, the first keeps
-    /// its own, so that not every request writes.
-    pub fn gives_way_to(&self, basis: &Basis) -> bool {
-        self.basis.plugin == basis.plugin || self.basis.generation < basis.generation
-    }
-
     /// In memory, about.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         const CALLER: usize = 128;
         const FIELD: usize = 160;
         let fields = |changes: &Arc<HeaderChanges>| changes.remove.len() + changes.set.len() + changes.response.len();
         CALLER + self.changes.as_ref().map_or(0, fields) * FIELD
+    }
+}
+
+/// Plugins whose decisions about one token are kept: tokens are mostly for one, and for each route's own where plugins are set up so.
+const PLUGINS: usize = 16;
+
+/// What each plugin decided about one token.
+#[derive(Clone, Debug, Default)]
+pub struct Decisions {
+    /// In place, for the one plugin that most tokens are for.
+    first: Option<Decided>,
+    others: Box<[Decided]>,
+}
+
+impl Decisions {
+    /// What was decided from the same.
+    pub fn from(&self, basis: &Basis) -> Option<&Decided> {
+        self.all().find(|decided| decided.basis == *basis)
+    }
+
+    /// These and another one, which takes the place of what the same plugin decided before, and of what an older configuration's
+    /// plugins did. `None` where there is no more room: then nothing is to be written, else plugins in turn would write at every
+    /// request.
+    pub fn with(&self, decided: Decided) -> Option<Self> {
+        let (generation, plugin) = (decided.basis.generation, decided.basis.plugin);
+        // A request that began before a reload has nothing to tell to those that came after.
+        if self.all().any(|there| there.basis.generation > generation) {
+            return None;
+        }
+        let stays = |there: &&Decided| there.basis.generation == generation && there.basis.plugin != plugin;
+        let mut kept = self.all().filter(stays).cloned().chain([decided]);
+        let all = Self { first: kept.next(), others: kept.collect() };
+        (all.others.len() < PLUGINS).then_some(all)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Decided> {
+        self.first.iter().chain(&self.others)
+    }
+
+    /// In memory, about.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.others) + self.all().map(Decided::bytes).sum::<usize>()
     }
 }

@@ -57,6 +57,11 @@ impl Made {
         let (own, issued) = (own_headers(caller).collect(), issued_headers(caller).collect());
         Self { caller: caller.clone(), own, issued, staying: STAYING }
     }
+
+    /// The value of this text: a client's tokens mostly have one scope.
+    fn issued(&self, text: &str) -> Option<HeaderValue> {
+        self.issued.iter().map(|(_, value)| value).find(|value| value.as_bytes() == text.as_bytes()).cloned()
+    }
 }
 
 /// Whether two callers are one consumer with one credential: then they differ in the token at most.
@@ -103,7 +108,12 @@ pub fn each_header<E>(
             Some(made) if is_same_client(&made.caller, caller) => {
                 made.staying = STAYING;
                 let own = again(&made.own);
-                Some(own.and_then(|()| issued_headers(caller).try_for_each(|(name, value)| put(name, value))))
+                Some(own.and_then(|()| {
+                    issued_texts(caller).try_for_each(|(name, text)| match made.issued(text) {
+                        Some(value) => put(name, value),
+                        None => value(Some(text)).map_or(Ok(()), |value| put(name, value)),
+                    })
+                }))
             }
             Some(made) if made.staying > 0 => {
                 made.staying -= 1;
@@ -140,13 +150,17 @@ fn own_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, He
 }
 
 fn issued_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
+    issued_texts(caller).filter_map(|(name, text)| Some((name, value(Some(text))?)))
+}
+
+fn issued_texts(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, &str)> {
     let issued = caller.issued.as_deref();
     [
-        (&X_AUTHENTICATED_SCOPE, issued.and_then(|token| value(token.scope.as_deref()))),
-        (&X_AUTHENTICATED_USERID, issued.and_then(|token| value(token.userid.as_deref()))),
+        (&X_AUTHENTICATED_SCOPE, issued.and_then(|token| token.scope.as_deref())),
+        (&X_AUTHENTICATED_USERID, issued.and_then(|token| token.userid.as_deref())),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
+    .filter_map(|(name, text)| Some((name, text?)))
 }
 
 fn consumer_headers(consumer: Option<&Consumer>) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> + use<> {

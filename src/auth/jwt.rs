@@ -169,7 +169,7 @@ impl Jwt {
         let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
         // The lossy way looks at every byte by itself.
         let text = || std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into);
-        state.token = Some(seen.text().unwrap_or_else(text));
+        state.token = Some(seen.text().unwrap_or_else(text).into());
         if !within {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
             return Err(self.reject(Reason::TokenTooLarge, "Bad token; too large"));

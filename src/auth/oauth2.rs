@@ -25,6 +25,7 @@ use self::digests::Digests;
 pub use self::{
     client::Clients,
     config::{Config, Pkce},
+    digests::Named,
     metrics::{Collected, Metrics},
     store::TokenStore,
 };

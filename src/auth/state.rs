@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::Reason;
 use super::decided::Decided;
 use super::directory::JwtCredential;
+use super::oauth2::Named;
 use super::oauth2::store::Token;
 use crate::entity::{Consumer, Oauth2Credential};
 use crate::jose::Algorithm;
@@ -43,6 +44,37 @@ impl PartialEq for Credential {
             (Self::Oauth2(one), Self::Oauth2(other)) if Arc::ptr_eq(one, other) => true,
             _ => **self == **other,
         }
+    }
+}
+
+/// A credential as a request presents it. Never logged itself.
+#[derive(Clone)]
+pub enum Presented {
+    Text(Arc<str>),
+    /// An opaque token that is remembered.
+    Named(Arc<Named>),
+}
+
+impl Deref for Presented {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Named(named) => named.text(),
+        }
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for Presented {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl std::fmt::Debug for Presented {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Presented")
     }
 }
 
@@ -126,6 +158,11 @@ impl Verification {
         Self { algorithm: decided.algorithm, took: started.elapsed(), cached: true, valid: true }
     }
 
+    /// Of a token that is looked up.
+    pub(in crate::auth) fn of_opaque(started: Instant, valid: bool) -> Self {
+        Self { algorithm: None, took: started.elapsed(), cached: false, valid }
+    }
+
     /// `HS256` and so on; `opaque` for tokens that are looked up.
     pub fn name(&self) -> &'static str {
         self.algorithm.map_or("opaque", Algorithm::name)
@@ -168,7 +205,7 @@ pub struct State {
     pub fallback: Option<Reason>,
     pub verification: Option<Verification>,
     /// Keyed fingerprint input: the credential as it was presented; never logged itself.
-    pub token: Option<Arc<str>>,
+    pub token: Option<Presented>,
     /// Issuer and key id of a refused token, and of one that no credential stands for, for the log.
     pub issuer: Option<Arc<str>>,
     pub key_id: Option<Box<str>>,

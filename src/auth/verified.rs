@@ -21,7 +21,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::State;
-use super::decided::{Basis, Decided};
+use super::decided::{Basis, Decided, Decisions};
 use super::token_text::TokenText;
 use crate::jose::{Algorithm, Identity, Jws, Object, Registered, VerificationKey, hmac};
 
@@ -71,8 +71,8 @@ pub struct Seen(Option<Arc<Entry>>);
 /// What is remembered of a token: first what is asked most.
 #[derive(Debug)]
 struct Entry {
-    /// What the plugin made of it that was asked last.
-    decided: Option<Decided>,
+    /// What plugins made of it.
+    decided: Decisions,
     text: TokenText,
     registered: Registered,
     known: Arc<Known>,
@@ -109,7 +109,7 @@ impl std::fmt::Debug for Known {
 
 impl Weighter<TokenText, Arc<Entry>> for Bytes {
     fn weight(&self, _: &TokenText, entry: &Arc<Entry>) -> u64 {
-        entry.known.bytes + entry.decided.as_ref().map_or(0, |decided| decided.bytes() as u64)
+        entry.known.bytes + entry.decided.bytes() as u64
     }
 }
 
@@ -166,8 +166,7 @@ impl Seen {
     /// What was decided about it, if it was from the same.
     pub fn decided(&self, basis: &Basis) -> Option<(&Decided, &Registered)> {
         let entry = self.0.as_deref()?;
-        let decided = entry.decided.as_ref().filter(|decided| decided.is_from(basis))?;
-        Some((decided, &entry.registered))
+        Some((entry.decided.from(basis)?, &entry.registered))
     }
 }
 
@@ -225,7 +224,7 @@ impl Memory {
             verifier: KnownVerifier::of(verifier),
         };
         let (text, registered) = (TokenText(text), jws.registered);
-        self.put(Entry { decided: None, text, registered, known: Arc::new(known) });
+        self.put(Entry { decided: Decisions::default(), text, registered, known: Arc::new(known) });
     }
 
     fn put(&self, entry: Entry) {
@@ -267,11 +266,10 @@ impl Verified {
 
     /// Keeps what was just decided about a token, if the token is remembered.
     pub fn keep(&self, seen: &Seen, basis: Basis, state: &State) {
-        if let (Some(memory), Some(entry)) = (&self.memory, seen.0.as_deref())
-            && entry.decided.as_ref().is_none_or(|there| there.gives_way_to(&basis))
-        {
+        let (Some(memory), Some(entry)) = (&self.memory, seen.0.as_deref()) else { return };
+        let decided = Decided::of(basis, Some(entry.known.algorithm), state);
+        if let Some(decided) = decided.and_then(|decided| entry.decided.with(decided)) {
             let (text, known) = (entry.text.clone(), entry.known.clone());
-            let decided = Decided::of(basis, Some(known.algorithm), state);
             memory.put(Entry { decided, text, registered: entry.registered, known });
         }
     }

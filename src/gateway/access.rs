@@ -70,6 +70,7 @@ impl Gateway {
         let client = client::client(connection.peer, &header.headers, &self.options);
         ctx.client = Some(client);
         let (host, host_port) = router::split_host(authority(header));
+        ctx.host_length = Some(host.len());
         if let Some(document) = ctx.snapshot.routing.documents.find(host, ctx.target.path(header))
             && matches!(header.method, Method::GET | Method::HEAD)
         {

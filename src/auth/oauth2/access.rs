@@ -3,26 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::digests::Named;
 use super::store::{Digest, Token};
 use super::{Oauth2, reply};
 use crate::auth::arguments::{Argument, Arguments, body_without_arguments, without_arguments};
-use crate::auth::decided::Basis;
 use crate::auth::trace::{Check, Hint, HintCode, Step, Time, Trace, consumer_name, moment, span};
-use crate::auth::{Authenticated, Flow, Reason, Rejection, Request, State, Verification, hints};
+use crate::auth::{Flow, Presented, Reason, Rejection, Request, State, Verification, hints};
 
 /// A token and where it was.
-struct Presented {
-    token: Arc<Named>,
+struct Bearer {
+    token: Presented,
     from_header: bool,
-}
-
-/// What is known of a token.
-enum Found<'a> {
-    /// Whose it is, and the token.
-    Caller(&'a Authenticated, &'a Arc<Token>),
-    Token(&'a Arc<Token>),
-    Nothing,
 }
 
 impl Oauth2 {
@@ -38,33 +28,40 @@ impl Oauth2 {
             return Flow::Next;
         }
         let started = Instant::now();
-        let presented = self.presented_token(request);
-        let Some(presented) = presented else {
+        let Some(Bearer { token, from_header }) = self.presented_token(request) else {
             trace.record(|| self.explain_none(request));
             let refused = reply::missing_token(self.config.realm.as_deref());
             return self.anonymous.settle(Err(refused), request, state, &mut trace).into();
         };
+        if let Presented::Named(named) = &token
+            && let Some(bearer) = named.bearer(request, self.takes_global())
+        {
+            self.hide(request, state, from_header);
+            state.authenticate_again(bearer.clone(), None);
+            state.verification = Some(Verification::of_opaque(started, true));
+            state.token = Some(token);
+            return Flow::Next;
+        }
         trace.record(|| {
-            let place = match presented.from_header {
+            let place = match from_header {
                 true => format!("header `{}`", self.header),
                 false => "argument `access_token`".to_owned(),
             };
-            Step::passed(Check::Sources, format!("one token of {} bytes: {place}", presented.token.text.len()))
+            Step::passed(Check::Sources, format!("one token of {} bytes: {place}", token.len()))
         });
-        state.token = Some(presented.token.text.clone());
-        let basis = Basis::of_entities(request);
-        if let Some((caller, token)) = basis.as_ref().and_then(|basis| presented.token.found(basis)) {
-            let found = Found::Caller(caller, token);
-            return self.decide(request, state, &presented, found, started, &mut trace).into();
-        }
-        let digest = presented.token.digest;
+        let digest = match &token {
+            Presented::Named(named) => named.digest(),
+            Presented::Text(text) => Digest::of(text),
+        };
+        state.token = Some(token.clone());
+        let bearer = Bearer { token, from_header };
         // The configuration's first: else what was found once could change without a word.
         let declared = request.directory.oauth2_tokens.get(&digest).cloned();
         let known = declared.or_else(|| self.shared.tokens.lookup(&digest));
         if let Some(token) = known {
-            let decided = self.decide(request, state, &presented, Found::Token(&token), started, &mut trace);
+            let decided = self.decide(request, state, &bearer, Some(&token), started, &mut trace);
             if decided.is_ok() && state.has_credential() {
-                self.shared.digests.keep(&presented.token, basis, &token, state);
+                self.shared.digests.keep(request, &bearer.token, &token, state);
             }
             return decided.into();
         }
@@ -77,10 +74,7 @@ impl Oauth2 {
                     Err(_) => "failed",
                 });
                 match found {
-                    Ok(found) => {
-                        let found = found.as_ref().map_or(Found::Nothing, Found::Token);
-                        self.decide(request, state, &presented, found, started, &mut trace)
-                    }
+                    Ok(found) => self.decide(request, state, &bearer, found.as_ref(), started, &mut trace),
                     Err(fault) => {
                         trace.record(|| Step::failed(Check::Credential, fault.to_string()));
                         Err(reply::unavailable(&fault))
@@ -88,21 +82,20 @@ impl Oauth2 {
                 }
             }));
         }
-        self.decide(request, state, &presented, Found::Nothing, started, &mut trace).into()
+        self.decide(request, state, &bearer, None, started, &mut trace).into()
     }
 
     fn decide<T: Trace>(
         &self,
         request: &Request<'_>,
         state: &mut State,
-        presented: &Presented,
-        found: Found<'_>,
+        bearer: &Bearer,
+        found: Option<&Arc<Token>>,
         started: Instant,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
-        let result = self.accept(request, state, presented, found, trace);
-        state.verification =
-            Some(Verification { algorithm: None, took: started.elapsed(), cached: false, valid: result.is_ok() });
+        let result = self.accept(request, state, bearer, found, trace);
+        state.verification = Some(Verification::of_opaque(started, result.is_ok()));
         match result {
             // A global token where none is taken is refused in OR mode too.
             Err(refused) if refused.reason == Reason::ClaimRule => Err(refused),
@@ -114,25 +107,21 @@ impl Oauth2 {
         &self,
         request: &Request<'_>,
         state: &mut State,
-        presented: &Presented,
-        found: Found<'_>,
+        bearer: &Bearer,
+        found: Option<&Arc<Token>>,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let realm = self.config.realm.as_deref();
         let invalid = |reason| reply::invalid_token(realm, reason, "The access token is invalid or has expired");
-        let token = match &found {
-            Found::Caller(_, token) | Found::Token(token) => *token,
-            Found::Nothing => {
-                trace.record(|| {
-                    Step::failed(Check::Credential, "no token of this text was issued here, or it has ended long ago")
-                        .hint(self.near_token(&presented.token.text))
-                });
-                return Err(invalid(Reason::OpaqueUnknown));
-            }
+        let Some(token) = found else {
+            trace.record(|| {
+                Step::failed(Check::Credential, "no token of this text was issued here, or it has ended long ago")
+                    .hint(self.near_token(&bearer.token))
+            });
+            return Err(invalid(Reason::OpaqueUnknown));
         };
-        let global = self.config.global_credentials.unwrap_or(false);
         match token.service {
-            None if !global => {
+            None if !self.takes_global() => {
                 trace.record(|| {
                     Step::failed(Check::Applies, "the token is global; this plugin takes those of its service only")
                         .hint(Hint::new(
@@ -178,11 +167,6 @@ impl Oauth2 {
             );
             Step::passed(Check::Claims, text).times(times(true))
         });
-        if let Found::Caller(caller, _) = found {
-            self.hide(request, state, presented);
-            state.authenticate_again(caller.clone(), None);
-            return Ok(());
-        }
         let Some(credential) = request.directory.oauth2_by_id.get(&token.credential) else {
             trace.record(|| Step::failed(Check::Credential, "the oauth2_credentials it was issued to are gone"));
             return Err(invalid(Reason::CredentialUnknown));
@@ -193,26 +177,31 @@ impl Oauth2 {
             return Err(invalid(Reason::ConsumerUnknown));
         };
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
-        self.hide(request, state, presented);
+        self.hide(request, state, bearer.from_header);
         state.authenticate_issued(consumer.clone(), credential.clone(), token.clone());
         Ok(())
     }
 
-    fn presented_token(&self, request: &Request<'_>) -> Option<Presented> {
+    /// Whether tokens that are bound to no service are taken.
+    fn takes_global(&self) -> bool {
+        self.config.global_credentials.unwrap_or(false)
+    }
+
+    fn presented_token(&self, request: &Request<'_>) -> Option<Bearer> {
         if let Some(value) = request.headers.get(&self.header) {
             // What nearly every client sends, and has sent before.
             if let [b'B' | b'b', b'e', b'a', b'r', b'e', b'r', b' ', token @ ..] = value.as_bytes()
                 && let Some(token) = self.shared.digests.known(token)
             {
-                return Some(Presented { token, from_header: true });
+                return Some(Bearer { token: Presented::Named(token), from_header: true });
             }
             let token = bare(value.to_str().ok()?);
-            return (!token.is_empty()).then(|| Presented { token: self.shared.digests.of(token), from_header: true });
+            return (!token.is_empty()).then(|| Bearer { token: self.shared.digests.of(token), from_header: true });
         }
         let arguments = Self::arguments(request);
         match arguments.get("access_token")? {
             Argument::Text(token) if !token.is_empty() => {
-                Some(Presented { token: self.shared.digests.of(token), from_header: false })
+                Some(Bearer { token: self.shared.digests.of(token), from_header: false })
             }
             _ => None,
         }
@@ -258,11 +247,11 @@ impl Oauth2 {
     }
 
     /// `hide_credentials`.
-    fn hide(&self, request: &Request<'_>, state: &mut State, presented: &Presented) {
+    fn hide(&self, request: &Request<'_>, state: &mut State, from_header: bool) {
         if !self.config.hide_credentials {
             return;
         }
-        if presented.from_header {
+        if from_header {
             state.headers.remove.push(self.header.clone());
             return;
         }

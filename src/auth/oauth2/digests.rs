@@ -2,20 +2,22 @@
 //!
 //! A token is known by its SHA-256, which takes longer than all else that is asked about it on processors without instructions for
 //! it. What is remembered is the digest, which never changes, and whose the token was found to be, which counts as long as consumers
-//! and credentials are the same and the token is not gone; when it ends, and whether a plugin takes it, is asked anew by every request.
-//! Tokens are found by a seeded hash of all their bytes and compared whole, so that how long a comparison takes tells
+//! and credentials are the same and the token is not gone; whether it has ended, and whether a plugin takes it, is asked anew by every
+//! request. Tokens are found by a seeded hash of all their bytes and compared whole, so that how long a comparison takes tells
 //! nothing about a token that one does not have already.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use arrayvec::ArrayString;
 use foldhash::quality::RandomState;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
+use uuid::Uuid;
 
 use super::store::{Digest, Token};
-use crate::auth::decided::{Basis, Decided};
-use crate::auth::token_text::TokenText;
-use crate::auth::{Authenticated, State};
+use crate::auth::{Authenticated, Presented, Request, State};
 
 /// About 12 MiB.
 const TOKENS: usize = 1 << 15;
@@ -24,7 +26,7 @@ const LONGEST: usize = 64;
 
 /// Digests of good tokens. Bounded; safe to share.
 #[derive(Debug)]
-pub struct Digests(Cache<TokenText, Arc<Named>, UnitWeighter, RandomState>);
+pub struct Digests(Cache<ByText, Arc<Named>, UnitWeighter, RandomState>);
 
 impl Default for Digests {
     fn default() -> Self {
@@ -32,35 +34,82 @@ impl Default for Digests {
     }
 }
 
-/// A token as it was presented.
+/// A token that was found to be good. In one piece, because most of the time that a token takes which is one of thousands is waiting
+/// for memory: only the mark that it is gone, and who its bearer is, are elsewhere.
 pub struct Named {
-    pub text: Arc<str>,
-    pub digest: Digest,
-    /// Whether the request that brings it found it remembered.
-    remembered: bool,
-    found: Option<Held>,
+    found: Option<Found>,
+    text: ArrayString<LONGEST>,
+    digest: Digest,
 }
 
-/// Whose a token was found to be, and the token: beside each other, so that memory is asked for both at once.
-struct Held {
-    decided: Decided,
+/// Whose a token was found to be.
+struct Found {
+    /// Of the configuration it follows from.
+    generation: u64,
+    /// From when on it is not taken, in seconds since the UNIX epoch.
+    ends: u64,
+    /// The service it is bound to; `None`: global.
+    service: Option<Uuid>,
+    bearer: Authenticated,
     token: Arc<Token>,
 }
 
 impl Named {
-    /// Whose it was found to be by an earlier request, from the same and with the token still there.
-    pub fn found(&self, basis: &Basis) -> Option<(&Authenticated, &Arc<Token>)> {
-        let held = self.found.as_ref().filter(|held| held.decided.is_from(basis) && !held.token.gone.is_set())?;
-        Some((&held.decided.caller, &held.token))
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whose it is, if an earlier request found that out from the same configuration, the token is still there, has not ended, and is
+    /// for this service — or for all of them, where such tokens are taken.
+    pub fn bearer(&self, request: &Request<'_>, takes_global: bool) -> Option<&Authenticated> {
+        let found = self.found.as_ref()?;
+        let is_here = match found.service {
+            None => takes_global,
+            service => service == request.service,
+        };
+        let counts = found.generation == request.generation && request.now < found.ends && is_here;
+        (counts && !found.token.gone.is_set()).then_some(&found.bearer)
+    }
+
+    /// Whether it was found out from the configuration in force at `request`.
+    fn is_found(&self, request: &Request<'_>) -> bool {
+        self.found.as_ref().is_some_and(|found| found.generation == request.generation && !found.token.gone.is_set())
     }
 }
 
 impl std::fmt::Debug for Named {
     /// Without the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Named").field("remembered", &self.remembered).finish_non_exhaustive()
+        f.debug_struct("Named").field("is_found", &self.found.is_some()).finish_non_exhaustive()
     }
 }
+
+/// Found by the token's text, which it has in place.
+struct ByText(Arc<Named>);
+
+impl Borrow<[u8]> for ByText {
+    fn borrow(&self) -> &[u8] {
+        self.0.text.as_bytes()
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.as_bytes().hash(state);
+    }
+}
+
+impl PartialEq for ByText {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for ByText {}
 
 impl Digests {
     /// A token that is remembered.
@@ -68,51 +117,68 @@ impl Digests {
         self.0.get(token)
     }
 
-    /// A token's digest.
-    pub fn of(&self, token: &str) -> Arc<Named> {
-        let unknown =
-            || Arc::new(Named { text: token.into(), digest: Digest::of(token), remembered: false, found: None });
-        self.known(token.as_bytes()).unwrap_or_else(unknown)
+    /// A token, and what is remembered of it.
+    pub fn of(&self, token: &str) -> Presented {
+        self.known(token.as_bytes()).map_or_else(|| Presented::Text(token.into()), Presented::Named)
     }
 
     /// Keeps the digest of a token that was found to be good — what is made up is not worth the memory —, and whose it is. Only of one
     /// that stands in a header as one word, so that what is known needs no taking apart. The token has to be one that is marked when it
-    /// is gone, or of the configuration that `basis` names.
-    pub fn keep(&self, named: &Named, basis: Option<Basis>, token: &Arc<Token>, state: &State) {
-        let text = &named.text;
-        let is_word = || !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if (named.remembered && basis.is_none()) || text.len() > LONGEST || !is_word() {
+    /// is gone, or of the configuration that is in force.
+    pub fn keep(&self, request: &Request<'_>, presented: &Presented, token: &Arc<Token>, state: &State) {
+        let in_force = request.generation > 0;
+        let news = match presented {
+            Presented::Named(named) => in_force && !named.is_found(request),
+            Presented::Text(_) => true,
+        };
+        let is_word = || !presented.is_empty() && presented.bytes().all(|byte| byte.is_ascii_graphic());
+        let Ok(text) = ArrayString::from(presented) else { return };
+        if !news || !is_word() {
             return;
         }
-        let decided = basis.and_then(|basis| Decided::of(basis, None, state));
-        let found = decided.map(|decided| Held { decided, token: token.clone() });
-        let named = Named { text: text.clone(), digest: named.digest, remembered: true, found };
-        self.0.insert(TokenText(text.clone()), Arc::new(named));
+        let found = state.authenticated().filter(|_| in_force).map(|bearer| Found {
+            generation: request.generation,
+            ends: token.expires_at().unwrap_or(u64::MAX),
+            service: token.service,
+            bearer: bearer.clone(),
+            token: token.clone(),
+        });
+        let named = Arc::new(Named { found, text, digest: token.access });
+        self.0.insert(ByText(named.clone()), named);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::directory::Directory;
     use crate::auth::testing;
 
     #[test]
     fn what_is_remembered_is_the_tokens_own_digest() {
         let digests = Digests::default();
-        let token_of = |named: &Named| Arc::new(testing::issued(&named.text, None, None));
+        let directory = Directory::default();
+        let sent = testing::get();
+        let request = sent.request(&directory);
+        let keep = |presented: &Presented| {
+            let token = Arc::new(testing::issued(presented, None, None));
+            digests.keep(&request, presented, &token, &State::default());
+        };
         let long = "x".repeat(LONGEST + 1);
         for token in ["", "a", "0123456789abcdef0123456789abcdef", "é", "a b", long.as_str()] {
             for round in 0..3 {
-                let named = digests.of(token);
-                assert_eq!((&*named.text, named.digest), (token, Digest::of(token)));
+                let presented = digests.of(token);
                 let kept = token == "a" || token.len() == 32;
-                assert_eq!(named.remembered, round > 0 && kept, "{token}");
-                digests.keep(&named, None, &token_of(&named), &State::default());
+                assert_eq!(matches!(presented, Presented::Named(_)), round > 0 && kept, "{token}");
+                if let Presented::Named(named) = &presented {
+                    assert_eq!(named.digest(), Digest::of(token));
+                }
+                assert_eq!(&*presented, token);
+                keep(&presented);
             }
         }
         for n in 0..2 * TOKENS {
-            let named = digests.of(&n.to_string());
-            digests.keep(&named, None, &token_of(&named), &State::default());
+            keep(&digests.of(&n.to_string()));
         }
         assert!(digests.0.len() <= TOKENS + 1024, "{}", digests.0.len());
     }

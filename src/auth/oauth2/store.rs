@@ -137,7 +137,17 @@ impl Token {
 
     /// Whether the access token has ended.
     pub fn is_expired(&self, now: u64) -> bool {
-        (self.expires_in > 0 && now.saturating_sub(self.created_at) > self.expires_in) || self.is_purged(now)
+        self.expires_at().is_some_and(|at| now >= at)
+    }
+
+    /// From when on the access token is not taken, in seconds since the UNIX epoch; `None`: it is for ever.
+    pub fn expires_at(&self) -> Option<u64> {
+        // As in Kong, it is good in the very second in which its time is over.
+        let expires = (self.expires_in > 0).then(|| self.created_at.saturating_add(self.expires_in).saturating_add(1));
+        match (expires, self.purge_at) {
+            (Some(expires), Some(purge)) => Some(expires.min(purge)),
+            (expires, purge) => expires.or(purge),
+        }
     }
 
     /// Whether the row, with its refresh token, has ended.
@@ -147,13 +157,7 @@ impl Token {
 
     /// From when on nothing of it is of use to anybody; `None`: never. With a refresh token that is when the row goes.
     pub fn ends_at(&self) -> Option<u64> {
-        // `is_expired` holds one second later than the sum.
-        let expires = (self.expires_in > 0).then(|| self.created_at.saturating_add(self.expires_in).saturating_add(1));
-        match (self.refresh, expires, self.purge_at) {
-            (Some(_), _, purge) => purge,
-            (None, Some(expires), Some(purge)) => Some(expires.min(purge)),
-            (None, expires, purge) => expires.or(purge),
-        }
+        if self.refresh.is_some() { self.purge_at } else { self.expires_at() }
     }
 }
 

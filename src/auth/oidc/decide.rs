@@ -39,7 +39,7 @@ impl Oidc {
                 let within = token.len() <= self.lent.token_limit;
                 let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
                 let token = seen.text().unwrap_or_else(|| lossy(&token).into());
-                at.state.token = Some(token.clone());
+                at.state.token = Some(token.clone().into());
                 if !within {
                     let limit = self.lent.token_limit;
                     return Err(

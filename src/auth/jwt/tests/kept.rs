@@ -34,11 +34,22 @@ fn what_was_decided_counts_until_something_is_another() {
     assert_eq!(outcome(&usual, &nobody, 7, NOW + 69), "alice/k");
     // Another plugin decides by itself, and takes nothing away.
     let beside = compiled(json!({}));
-    for _ in 0..3 {
-        assert_eq!(outcome(&beside, &DIRECTORY, 7, NOW), "alice/k");
-    }
     assert_eq!(outcome(&beside, &nobody, 7, NOW), unknown);
+    assert_eq!(outcome(&beside, &DIRECTORY, 7, NOW), "alice/k");
+    for plugin in [&usual, &beside, &usual] {
+        assert_eq!(outcome(plugin, &nobody, 7, NOW), "alice/k");
+    }
+    // Those that there is no more room for go on deciding.
+    let many: Vec<_> = (0..30).map(|_| compiled(json!({}))).collect();
+    for plugin in &many {
+        assert_eq!(outcome(plugin, &DIRECTORY, 7, NOW), "alice/k");
+    }
+    let kept = many.iter().filter(|plugin| outcome(plugin, &nobody, 7, NOW) == "alice/k").count();
+    assert_eq!(kept, 14, "sixteen with the first two");
     assert_eq!(outcome(&usual, &nobody, 7, NOW), "alice/k");
+    // A request that began before a reload keeps what it decides to itself.
+    assert_eq!(outcome(&many[20], &DIRECTORY, 6, NOW), "alice/k");
+    assert_eq!(outcome(&many[20], &nobody, 6, NOW), unknown);
     // Another generation or plugin, or a snapshot that is not in force.
     for generation in [8, 0] {
         assert_eq!(outcome(&usual, &nobody, generation, NOW), unknown, "{generation}");
