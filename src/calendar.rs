@@ -10,16 +10,27 @@ pub fn seconds(since_epoch: u64) -> String {
     text
 }
 
-/// A date with milliseconds.
-pub fn milliseconds(since_epoch: Duration) -> String {
-    let mut text = String::with_capacity(24);
-    write(&mut text, since_epoch.as_secs());
-    let thousandths = u64::from(since_epoch.subsec_millis());
-    text.push('.');
-    text.push(digit(thousandths / 100));
-    two(&mut text, thousandths % 100);
-    text.push('Z');
-    text
+/// Writes dates with milliseconds. Most of them are in the second of the one before, whose text is kept.
+#[derive(Debug, Default)]
+pub struct Dates {
+    second: u64,
+    text: String,
+}
+
+impl Dates {
+    /// Writes a date at the end of `to`.
+    pub fn milliseconds(&mut self, since_epoch: Duration, to: &mut Vec<u8>) {
+        if self.second != since_epoch.as_secs() || self.text.is_empty() {
+            self.second = since_epoch.as_secs();
+            self.text.clear();
+            write(&mut self.text, self.second);
+        }
+        to.extend_from_slice(self.text.as_bytes());
+        let thousandths = since_epoch.subsec_millis();
+        let [hundreds, tens, ones] =
+            [thousandths / 100, thousandths / 10 % 10, thousandths % 10].map(|digit| b'0' + digit as u8);
+        to.extend_from_slice(&[b'.', hundreds, tens, ones, b'Z']);
+    }
 }
 
 fn write(text: &mut String, since_epoch: u64) {
@@ -61,6 +72,13 @@ mod tests {
 
     #[test]
     fn dates_are_rfc_3339() {
+        let mut dates = Dates::default();
+        let mut milliseconds = |since_epoch| {
+            let mut text = Vec::new();
+            dates.milliseconds(since_epoch, &mut text);
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(milliseconds(Duration::from_millis(951_782_399_001)), "2000-02-28T23:59:59.001Z");
         assert_eq!(milliseconds(Duration::ZERO), "1970-01-01T00:00:00.000Z");
         assert_eq!(milliseconds(Duration::from_millis(951_782_399_999)), "2000-02-28T23:59:59.999Z");
         assert_eq!(milliseconds(Duration::from_secs(951_782_400)), "2000-02-29T00:00:00.000Z");

@@ -13,26 +13,35 @@ impl IpText {
     pub fn of(address: IpAddr) -> Self {
         let mut written = Self { text: [0; 45], length: 0 };
         // 45 bytes hold every address.
-        let _ = match address {
+        match address {
             IpAddr::V4(address) => written.write_octets(address.octets()),
-            IpAddr::V6(_) => write!(written, "{address}"),
-        };
+            // 45 bytes hold every address.
+            IpAddr::V6(_) => drop(write!(written, "{address}")),
+        }
         written
     }
 
     /// As `Display` does it, in a tenth of the instructions.
-    fn write_octets(&mut self, octets: [u8; 4]) -> std::fmt::Result {
+    fn write_octets(&mut self, octets: [u8; 4]) {
         for (place, octet) in octets.into_iter().enumerate() {
             if place > 0 {
-                self.write_char('.')?;
+                self.push(b'.');
             }
-            let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| digit + b'0');
-            let leading = usize::from(octet < 100) + usize::from(octet < 10);
-            for digit in digits.into_iter().skip(leading) {
-                self.write_char(char::from(digit))?;
+            if octet >= 100 {
+                self.push(b'0' + octet / 100);
             }
+            if octet >= 10 {
+                self.push(b'0' + octet / 10 % 10);
+            }
+            self.push(b'0' + octet % 10);
         }
-        Ok(())
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.text.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
     }
 
     pub fn as_bytes(&self) -> &[u8] {

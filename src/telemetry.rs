@@ -13,6 +13,7 @@ pub mod logging;
 mod metrics;
 pub mod output;
 mod route;
+mod waiting;
 
 pub use self::{
     access_log::{AccessLog, AccessRecord, Fingerprint},

@@ -11,9 +11,10 @@ use pingora::http::RequestHeader;
 use pingora::http::authority::{RawTargetAuthority, raw_target_authority};
 use pingora_core::upstreams::peer::HttpPeer;
 
+use super::request::authority;
 use crate::auth::{Client, Reason, State};
 use crate::entity;
-use crate::router::Match;
+use crate::router::{self, Match};
 use crate::snapshot::{Route, Snapshot};
 use crate::upstream::{Attempts, Lease};
 
@@ -24,6 +25,8 @@ pub struct Ctx {
     /// The route, and what of the path it matched.
     pub(super) found: Option<Match>,
     pub(super) target: Target,
+    /// How much of the authority is the host, once that was asked.
+    pub(super) host_length: Option<usize>,
     pub(super) client: Option<Client>,
     /// The headers that are looked at, where there are too many to look at all.
     pub(super) seen: Option<HeaderMap>,
@@ -73,6 +76,7 @@ impl Ctx {
             snapshot,
             found: None,
             target: Target::default(),
+            host_length: None,
             client: None,
             seen: None,
             state: State::default(),
@@ -94,6 +98,12 @@ impl Ctx {
             grpc: false,
             body: BodyPace::default(),
         }
+    }
+
+    /// The host that was asked for, without its port.
+    pub(super) fn host<'a>(&self, header: &'a RequestHeader) -> &'a str {
+        let authority = authority(header);
+        self.host_length.and_then(|length| authority.get(..length)).unwrap_or_else(|| router::split_host(authority).0)
     }
 
     /// The route that was matched.

@@ -88,11 +88,10 @@ impl Gateway {
         let base = route.service.as_ref().and_then(|service| service.entity.path.as_deref());
         let towards = router::upstream_path(base, &route.entity, ctx.target.path(sent), &found);
 
-        let (host, _) = router::split_host(authority(sent));
         let forwarded = Forwarded {
             client,
             tls: ctx.tls,
-            host,
+            host: ctx.host(sent),
             port: ctx.port,
             path: ctx.target.sent(sent),
             prefix: towards.stripped_prefix,

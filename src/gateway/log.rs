@@ -8,10 +8,8 @@ use pingora_proxy::Session;
 
 use super::Gateway;
 use super::ctx::Ctx;
-use super::request::{Handshake, authority};
+use super::request::Handshake;
 use crate::auth::{Principal, Reason};
-use crate::calendar;
-use crate::router;
 use crate::telemetry::live::Refusal;
 use crate::telemetry::{AccessRecord, Latencies};
 
@@ -99,18 +97,17 @@ impl Gateway {
         let header = session.req_header();
         let (principal, route) = (ctx.state.principal(), ctx.route());
         let consumer = principal.and_then(Principal::consumer);
-        let id = consumer.map(|consumer| consumer.id.to_string());
         let name = consumer.and_then(|consumer| consumer.username.as_deref().or(consumer.custom_id.as_deref()));
+        let id = consumer.filter(|_| name.is_none()).map(|consumer| consumer.id.to_string());
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
-        let time = calendar::milliseconds(ctx.wall);
         let record = AccessRecord {
-            time: &time,
+            time: ctx.wall,
             request_id: ctx.request_id.as_str(),
             client: ctx.client.map(|client| client.address),
             scheme: if ctx.tls { "https" } else { "http" },
             http_version: version(header.version),
             method: shown(header.method.as_str()),
-            host: router::split_host(authority(header)).0,
+            host: ctx.host(header),
             path: ctx.target.sent(header),
             status,
             source: if from_service { "service" } else { "gateway" },

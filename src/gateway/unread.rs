@@ -15,7 +15,6 @@ use super::ctx::RequestId;
 use super::options::{Clock, Options};
 use super::{Parts, errors, headers, reject};
 use crate::auth::Reason;
-use crate::calendar;
 use crate::telemetry::{AccessLog, AccessRecord, Latencies, RouteMetrics};
 
 /// Whether what is read on a connection has become a request of the gateway's. The listener puts one into the connection's digest,
@@ -98,7 +97,7 @@ impl Unread {
         self.unmatched.request(status.as_u16(), false, latencies, 0, body.len() as u64);
         if self.access_log.wants(status.as_u16()) {
             self.access_log.record(&AccessRecord {
-                time: &calendar::milliseconds(now),
+                time: now,
                 request_id: id.as_str(),
                 client,
                 scheme: if tls { "https" } else { "http" },

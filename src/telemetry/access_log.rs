@@ -1,15 +1,15 @@
 //! The access log: one JSON line a request.
 //!
-//! A serving thread makes the line and hands it to a bounded queue; a thread of its own writes. When the queue is full the line is
-//! dropped and counted, never waited for. A line carries no token, no secret and no query string: the token appears as a
+//! A serving thread makes the line; a thread of its own writes. When too many lines wait for that one, a line is dropped and counted,
+//! never waited for. A line carries no token, no secret and no query string: the token appears as a
 //! fingerprint keyed with random bytes of this process, so that equal tokens can be told to be equal and nothing more.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,24 +18,26 @@ use serde::Serialize;
 
 use super::line::{Line, member};
 use super::output::{Output, Target};
+use super::waiting::{Lines, Waiting};
 
 /// One request. Absent parts are left out of the line.
 #[derive(Clone, Debug, Default)]
 pub struct AccessRecord<'a> {
-    /// When the request came in: RFC 3339, UTC, milliseconds.
-    pub time: &'a str,
+    /// When the request came in, since the UNIX epoch: RFC 3339, UTC, milliseconds.
+    pub time: Duration,
+    /// Hexadecimal digits.
     pub request_id: &'a str,
     /// The client's address, after `real_ip_header`.
     pub client: Option<IpAddr>,
-    pub scheme: &'a str,
-    pub http_version: &'a str,
+    pub scheme: &'static str,
+    pub http_version: &'static str,
     pub method: &'a str,
     pub host: &'a str,
     /// As sent, without the query.
     pub path: &'a str,
     pub status: u16,
     /// Whose answer it was: `service` or `gateway`.
-    pub source: &'a str,
+    pub source: &'static str,
     pub route: &'a str,
     pub service: &'a str,
     /// Address of the service instance that was asked last.
@@ -48,12 +50,12 @@ pub struct AccessRecord<'a> {
     /// What identifies the credential in `X-Credential-Identifier`.
     pub credential: Option<&'a str>,
     /// `allow`, `anonymous` or `deny`; absent where no plugin authenticates.
-    pub auth: Option<&'a str>,
+    pub auth: Option<&'static str>,
     /// From the catalogue of reasons.
-    pub reason: Option<&'a str>,
+    pub reason: Option<&'static str>,
     pub issuer: Option<&'a str>,
     pub kid: Option<&'a str>,
-    pub alg: Option<&'a str>,
+    pub alg: Option<&'static str>,
     /// [`AccessLog::fingerprint`] of the token.
     pub token_fp: Option<Fingerprint>,
     /// `total_ms`, in milliseconds as the next two.
@@ -100,26 +102,28 @@ impl Serialize for Fingerprint {
 
 impl AccessRecord<'_> {
     /// As a line of JSON.
-    fn line(&self) -> Vec<u8> {
-        let mut line = Line::new(self.time);
+    fn write(&self, to: &mut Lines) {
+        let mut line = Line::new(&mut to.text, "{\"time\":\"");
+        line.date(&mut to.dates, self.time);
+        line.raw("\"");
         macro_rules! some {
             ($($kind:ident $field:ident;)*) => { $(
                 if let Some(value) = self.$field {
-                    line.$kind(concat!(",\"", stringify!($field), "\":"), value);
+                    member!(line.$kind, stringify!($field), value);
                 }
             )* };
         }
-        member!(line.string, "request_id", self.request_id);
+        member!(line.word, "request_id", self.request_id);
         some! { address client; }
-        member!(line.string, "scheme", self.scheme);
-        member!(line.string, "http_version", self.http_version);
+        member!(line.word, "scheme", self.scheme);
+        member!(line.word, "http_version", self.http_version);
         member!(line.string, "method", self.method);
         if !self.host.is_empty() {
             member!(line.string, "host", self.host);
         }
         member!(line.string, "path", self.path);
         member!(line.integer, "status", self.status.into());
-        member!(line.string, "source", self.source);
+        member!(line.word, "source", self.source);
         if !self.route.is_empty() {
             member!(line.string, "route", self.route);
         }
@@ -133,9 +137,9 @@ impl AccessRecord<'_> {
         if self.tries > 0 {
             member!(line.integer, "tries", self.tries.into());
         }
-        some! { string consumer; string credential; string auth; string reason; string issuer; string kid; string alg; }
+        some! { string consumer; string credential; word auth; word reason; string issuer; string kid; word alg; }
         if let Some(fingerprint) = &self.token_fp {
-            member!(line.string, "token_fp", fingerprint.as_str());
+            member!(line.word, "token_fp", fingerprint.as_str());
         }
         member!(line.milliseconds, "total_ms", self.total);
         if let Some(upstream) = self.upstream_took {
@@ -150,16 +154,29 @@ impl AccessRecord<'_> {
         some! { string tls; string sni; string user_agent; }
         member!(line.integer, "generation", self.generation);
         some! { string error; }
-        line.finish()
+        line.finish();
     }
 }
 
 /// What the writer thread is told.
-enum Message {
-    Line(Vec<u8>),
+enum Order {
     Reopen,
-    /// Write everything out and answer.
+    /// Answer when everything is written that has been recorded until now.
     Flush(SyncSender<()>),
+    End,
+}
+
+/// What serving threads and the writer share.
+struct Shared {
+    waiting: Waiting,
+    orders: Mutex<Vec<Order>>,
+}
+
+impl Shared {
+    fn order(&self, order: Order) {
+        self.orders.lock().push(order);
+        self.waiting.wake();
+    }
 }
 
 /// How the log is written; from the settings.
@@ -176,7 +193,7 @@ pub struct Options {
 
 /// The access log.
 pub struct AccessLog {
-    queue: Option<SyncSender<Message>>,
+    shared: Option<Arc<Shared>>,
     /// SipHash under a random key: a tenth of an HMAC's time for a token, and what it is of cannot be found out by trying.
     key: RandomState,
     /// Of 2^32.
@@ -208,9 +225,12 @@ impl AccessLog {
             return Ok(log);
         }
         let output = Output::open(&options.target)?;
-        let (sender, receiver) = mpsc::sync_channel(options.queue.max(1));
-        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || write(output, &receiver))?;
-        log.queue = Some(sender);
+        let shared = Arc::new(Shared { waiting: Waiting::new(options.queue), orders: Mutex::default() });
+        let (lent, dropped) = (shared.clone(), log.dropped.clone());
+        let writer =
+            std::thread::Builder::new().name("access-log".into()).spawn(move || write(output, &lent, &dropped))?;
+        shared.waiting.written_by(writer.thread().clone());
+        log.shared = Some(shared);
         log.writer = Mutex::new(Some(writer));
         Ok(log)
     }
@@ -218,7 +238,7 @@ impl AccessLog {
     /// A log that writes nothing.
     pub fn off() -> Self {
         Self {
-            queue: None,
+            shared: None,
             key: RandomState::new(),
             sample: 0,
             sample_rejects: 0,
@@ -229,12 +249,12 @@ impl AccessLog {
 
     /// Whether anything is ever written.
     pub fn enabled(&self) -> bool {
-        self.queue.is_some()
+        self.shared.is_some()
     }
 
     /// Whether a request answered with this status is to be logged; asked before a record is put together.
     pub fn wants(&self, status: u16) -> bool {
-        if self.queue.is_none() {
+        if self.shared.is_none() {
             return false;
         }
         let share = if status >= 400 { self.sample_rejects } else { self.sample };
@@ -258,34 +278,33 @@ impl AccessLog {
 
     /// Hands a line to the writer; drops it, counted, when too many wait.
     pub fn record(&self, record: &AccessRecord<'_>) {
-        let Some(queue) = &self.queue else { return };
-        let line = Message::Line(record.line());
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(line) {
+        let Some(shared) = &self.shared else { return };
+        if !shared.waiting.add(|lines| record.write(lines)) {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
 
     /// Opens the file anew, after what has been recorded until now is written.
     pub fn reopen(&self) {
-        if let Some(queue) = &self.queue {
-            // Blocks while the queue is full: called from the signal task's blocking side only.
-            let _ = queue.send(Message::Reopen);
+        if let Some(shared) = &self.shared {
+            shared.order(Order::Reopen);
         }
     }
 
     /// Waits until everything recorded until now is written, for a bounded time; the end of the process.
     pub fn flush(&self) {
-        let Some(queue) = &self.queue else { return };
+        let Some(shared) = &self.shared else { return };
         let (done, wait) = mpsc::sync_channel(1);
-        if queue.send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(Duration::from_secs(2));
-        }
+        shared.order(Order::Flush(done));
+        let _ = wait.recv_timeout(Duration::from_secs(2));
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        drop(self.queue.take());
+        if let Some(shared) = &self.shared {
+            shared.order(Order::End);
+        }
         if let Some(writer) = self.writer.lock().take() {
             let _ = writer.join();
         }
@@ -311,44 +330,45 @@ fn random() -> u32 {
 const GATHERING: Duration = Duration::from_millis(10);
 
 /// The writer thread. A failing disk costs lines, never requests; it is reported once until writing works again.
-fn write(output: Output, queue: &Receiver<Message>) {
-    let mut out = BufWriter::with_capacity(64 * 1024, output);
+fn write(mut output: Output, shared: &Shared, dropped: &AtomicU64) {
+    let mut spare = Vec::new();
     let mut failing = false;
-    while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        let mut written = Ok(());
-        while let Some(message) = next {
-            match message {
-                Message::Line(line) => written = out.write_all(&line).and(written),
-                Message::Reopen => {
-                    written = out.flush().and(written);
-                    if let Err(error) = out.get_mut().reopen() {
+    loop {
+        // Before the lines: what was recorded before an order is written before it is followed.
+        let orders = std::mem::take(&mut *shared.orders.lock());
+        let mut wrote = false;
+        shared.waiting.take(&mut spare, |lines, count| {
+            wrote = true;
+            match output.write_all(lines).and_then(|()| output.flush()) {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    // Given up: they would otherwise be more and more for as long as the disk is full.
+                    dropped.fetch_add(count as u64, Relaxed);
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!(%error, "the access log cannot be written");
+                    }
+                }
+            }
+        });
+        let idle = orders.is_empty() && !wrote;
+        for order in orders {
+            match order {
+                Order::Reopen => {
+                    if let Err(error) = output.reopen() {
                         tracing::error!(%error, "the access log could not be opened anew; the old file stays in use");
                     }
                 }
-                Message::Flush(done) => {
-                    written = out.flush().and(written);
-                    let _ = done.send(());
-                }
+                Order::Flush(done) => drop(done.send(())),
+                Order::End => return,
             }
-            next = queue.try_recv().ok();
         }
-        written = out.flush().and(written);
-        match written {
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::error!(%error, "the access log cannot be written");
-                }
-                // What could not be written is given up: a full buffer would otherwise grow for as long as the disk is full.
-                let (output, _) = out.into_parts();
-                out = BufWriter::with_capacity(64 * 1024, output);
-            }
-            Ok(()) => failing = false,
+        if idle {
+            shared.waiting.sleep(|| shared.orders.lock().is_empty());
+        } else {
+            // While this thread gathers, who adds a line need not wake it, which would cost a request as much as the line itself.
+            std::thread::park_timeout(GATHERING);
         }
-        // While this thread sleeps, who hands a line over need not wake it, which would cost a request as much as the line itself.
-        std::thread::sleep(GATHERING);
     }
-    let _ = out.flush();
 }
 
 #[cfg(test)]
@@ -377,14 +397,12 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let (sender, receiver) = mpsc::sync_channel(1);
         let mut log = AccessLog::off();
-        log.queue = Some(sender);
+        log.shared = Some(Arc::new(Shared { waiting: Waiting::new(1), orders: Mutex::default() }));
         for _ in 0..3 {
             log.record(&AccessRecord::default());
         }
         assert_eq!(log.dropped.load(Relaxed), 2);
-        drop(receiver);
     }
 
     #[test]
