@@ -6,6 +6,7 @@
 mod configuration;
 mod gate;
 mod host;
+mod huge_pages;
 pub mod listen;
 mod notify;
 mod options;
@@ -69,6 +70,7 @@ fn serve(settings: Settings, start: Start) -> Result<(), process::Failure> {
     if let Some(names) = &settings.plugins.0 {
         crate::plugins::tables::enable_only(names.clone());
     }
+    huge_pages::hold_back();
     let log = Log::start(&settings.proxy_error_log, settings.log_level, settings.log_format)
         .map_err(|error| vec![format!("the log cannot be opened: {error}")])?;
     let worker_threads = settings.worker_threads.or_else(cores).max(1);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::huge_pages;
 use super::settings::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::entity::Kind;
@@ -118,6 +119,7 @@ impl Loader {
         };
         let (loaded, source) = match &self.source {
             Source::Files(paths) => {
+                huge_pages::let_go_for(paths);
                 let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
                 (declarative::load_files(paths, &options), names.join(", "))
             }

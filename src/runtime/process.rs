@@ -25,7 +25,7 @@ use super::status::Status;
 use super::tls::{self, Resolver};
 use super::tokens::Tokens;
 use super::upgrade::{self, Predecessor, Refused, Successor};
-use super::{Start, notify};
+use super::{Start, huge_pages, notify};
 use crate::admin;
 use crate::diagnostic::Diagnostic;
 use crate::gateway::{self, Gateway};
@@ -243,6 +243,8 @@ impl Process {
     /// Loads the first configuration: from the database, or from declarative files.
     async fn load_first(&mut self, database: Option<Store>, signals: &mut Signals) -> Result<(), Failure> {
         if let Some(store) = database {
+            // How much it holds is not known.
+            huge_pages::let_go();
             let feed = Feed::new(store, self.published.clone(), self.resources.clone());
             tokio::select! {
                 followed = feed.follow() => followed.map_err(|error| cannot_be_used(&error))?,

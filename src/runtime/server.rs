@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::gate::{Gate, Permit};
+use super::huge_pages;
 use super::listen::Listen;
 use super::proxy_protocol::{self, Source};
 use super::sockets::Listener;
@@ -155,6 +156,7 @@ impl Server {
     }
 
     fn spawn(self: &Arc<Self>, raw: Raw, peer: Option<IpAddr>, endpoint: &Arc<Endpoint>) {
+        huge_pages::let_go();
         self.metrics.connections.accepted();
         let permit = match self.gate.enter() {
             Ok(permit) => permit,

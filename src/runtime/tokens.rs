@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
+use super::huge_pages;
 use super::settings::Settings;
 use crate::auth::oauth2::TokenStore;
 use crate::store::Store;
@@ -32,7 +33,10 @@ impl Tokens {
     pub fn open(settings: &Settings, database: Option<&Store>) -> Result<Self, JournalFault> {
         Ok(match (database, settings.token_path()) {
             (Some(database), _) => Self::Sql(SqlTokens::new(database.clone())),
-            (None, Some(path)) => Self::Local(Arc::new(LocalTokens::in_file(&path, now())?)),
+            (None, Some(path)) => {
+                huge_pages::let_go_for(std::slice::from_ref(&path));
+                Self::Local(Arc::new(LocalTokens::in_file(&path, now())?))
+            }
             (None, None) => Self::Local(Arc::new(LocalTokens::in_memory())),
         })
     }

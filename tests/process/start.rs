@@ -3,7 +3,9 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, get};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Gateway, Place, eventually, get};
 
 /// Runs the program to its end: exit code and standard error.
 fn fails(place: &Place) -> (Option<i32>, String) {
@@ -104,4 +106,26 @@ fn systemd_passes_sockets() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(answered.1.contains("one"), "{answered:?}");
+}
+
+/// An idle process has none of the kernel's huge pages, which it would not use.
+#[test]
+fn huge_pages_are_for_clients_and_for_large_configurations() {
+    let place = Place::new(&[]);
+    let given = |gateway: &Gateway| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.child.id())).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("THP_enabled:")).is_none_or(|enabled| enabled.trim() == "1")
+    };
+    let gateway = place.start();
+    assert!(!given(&gateway));
+    assert!(gateway.marker().contains("one"));
+    assert!(given(&gateway), "a client");
+
+    let place = Place::new(&[]);
+    let gateway = place.start();
+    let consumers: String = (0..3000).map(|n| format!("\n- username: someone-with-number-{n}")).collect();
+    place.configure(&format!("{}consumers:{consumers}\n", crate::support::configuration("two", place.service)));
+    assert!(!given(&gateway));
+    kill_process(Pid::from_child(&gateway.child), Signal::HUP).unwrap();
+    eventually("huge pages", || given(&gateway));
 }
