@@ -18,11 +18,13 @@ class Paced:
     """Sends `requests` in rotation. `at`: when each was due, in seconds since the start; `took`: seconds until its answer was whole."""
 
     def __init__(self, port, requests, connections=32):
-        self.port, self.requests, self.next = port, requests, 0
-        self.idle = collections.deque(connect(port) for _ in range(connections))
+        self.port, self.requests, self.next, self.connections = port, requests, 0, connections
+        self.idle = collections.deque()
         self.failed, self.failures = array.array("d"), collections.Counter()
 
     def run(self, per_second, seconds, patience=10.0):
+        # Once, and after `close`.
+        self.idle = self.idle or collections.deque(connect(self.port) for _ in range(self.connections))
         # Timers of this thread to the microsecond; the system's habit is 50.
         ctypes.CDLL(None).prctl(TIMER_SLACK, 1, 0, 0, 0)
         self.at, self.took = array.array("d"), array.array("d")
@@ -76,3 +78,4 @@ class Paced:
     def close(self):
         for one in self.idle:
             one.close()
+        self.idle.clear()

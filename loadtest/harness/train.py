@@ -30,6 +30,10 @@ def main():
             print(f"{name}: {done['requests']} requests, {done['status']} refused, {done['failed'] - done['status']} failed", flush=True)
         # Some clients come once.
         tools.wrk(gateway, material.requests_file("close", loads["HS256"]), SECONDS, close=True)
+    # Some write an access log. Little of it: what is in a profile pushes something else out of the code that is kept together.
+    with service(WORK) as upstream, Gateway(configuration(material, upstream.port, 1000), WORK / "logged",
+                                            proxy_access_log=WORK / "access.log").ready(120) as gateway:
+        tools.wrk(gateway, material.requests_file("logged", loads["open"]), 1)
 
 
 if __name__ == "__main__":
