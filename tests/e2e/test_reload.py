@@ -130,9 +130,10 @@ def test_a_hundred_reloads_under_load(gateway, service, tmp_path):
                 serving = json.loads(gate.get("/generation").body)["message"]
                 assert serving == f"generation-{done - 1 if broken else done}", f"after reload {done}"
                 if broken:
-                    said = gate.log()[logged:]
+                    # Counted first, then said.
                     place = f"{gate.config.name}:{line}" if line else f"{gate.config.name}:"
-                    assert place in said and word in said, f"the log does not say {place} and {word!r}:\n{said}"
+                    said = lambda: gate.log()[logged:]
+                    until(f"the log says {place} and {word!r}", lambda: place in said() and word in said())
             failed, out = load.result()
             if failed:
                 failures.append(out)
