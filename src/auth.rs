@@ -8,6 +8,7 @@
 pub mod anonymous;
 pub mod arguments;
 pub mod challenge;
+mod changes;
 mod decided;
 pub mod directory;
 pub mod hints;

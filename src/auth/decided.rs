@@ -4,9 +4,7 @@
 //! a decision is kept with, and a [`Basis`] names the others: where any of them is another one now, what was decided is of no use. The
 //! times of a token are compared anew by every request. Only acceptances are kept.
 
-use std::sync::Arc;
-
-use super::state::HeaderChanges;
+use super::changes::KeptChanges;
 use super::{Authenticated, Request, State};
 use crate::jose::Algorithm;
 
@@ -34,22 +32,20 @@ pub struct Decided {
     basis: Basis,
     pub algorithm: Option<Algorithm>,
     pub caller: Authenticated,
-    pub changes: Option<Arc<HeaderChanges>>,
+    pub changes: Option<KeptChanges>,
 }
 
 impl Decided {
     /// What a plugin has just decided; `None` when it authenticated nobody.
     pub fn of(basis: Basis, algorithm: Option<Algorithm>, state: &State) -> Option<Self> {
-        let changes = (!state.headers.is_empty()).then(|| Arc::new(state.headers.clone()));
+        let changes = KeptChanges::of(&state.headers);
         Some(Self { basis, algorithm, caller: state.authenticated()?.clone(), changes })
     }
 
     /// In memory, about.
     fn bytes(&self) -> usize {
         const CALLER: usize = 128;
-        const FIELD: usize = 160;
-        let fields = |changes: &Arc<HeaderChanges>| changes.remove.len() + changes.set.len() + changes.response.len();
-        CALLER + self.changes.as_ref().map_or(0, fields) * FIELD
+        CALLER + self.changes.as_ref().map_or(0, KeptChanges::bytes)
     }
 }
 

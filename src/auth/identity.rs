@@ -48,6 +48,9 @@ struct Made {
     issued: Fields,
     /// How many requests of others it outlives.
     staying: u8,
+    /// The address of the caller whose request came last after those. It takes the place if it comes again before any other: of callers
+    /// that come in turns none does, and nothing is made for them that none would use.
+    rival: usize,
 }
 
 type Fields = Box<[(&'static HeaderName, HeaderValue)]>;
@@ -55,7 +58,7 @@ type Fields = Box<[(&'static HeaderName, HeaderValue)]>;
 impl Made {
     fn of(caller: &Arc<Caller>) -> Self {
         let (own, issued) = (own_headers(caller).collect(), issued_headers(caller).collect());
-        Self { caller: caller.clone(), own, issued, staying: STAYING }
+        Self { caller: caller.clone(), own, issued, staying: STAYING, rival: 0 }
     }
 
     /// The value of this text: a client's tokens mostly have one scope.
@@ -74,7 +77,7 @@ fn is_same_client(one: &Caller, other: &Caller) -> bool {
 /// Callers whose headers a thread keeps: those that are busy. They are few, so that they stay in the processor's caches; what is kept
 /// for each token or consumer does not, and is slower to fetch than to make.
 const KEPT: usize = 64;
-/// A caller is replaced when as many requests of others have met it.
+/// A caller may be replaced when as many requests of others have met it.
 const STAYING: u8 = 4;
 
 thread_local! {
@@ -117,6 +120,10 @@ pub fn each_header<E>(
             }
             Some(made) if made.staying > 0 => {
                 made.staying -= 1;
+                None
+            }
+            Some(made) if made.rival != Arc::as_ptr(caller).addr() => {
+                made.rival = Arc::as_ptr(caller).addr();
                 None
             }
             _ => {

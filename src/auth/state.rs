@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Reason;
+use super::changes::{HeaderChanges, KeptChanges};
 use super::decided::Decided;
 use super::directory::JwtCredential;
 use super::oauth2::Named;
@@ -179,23 +180,6 @@ pub enum Verdict {
     Denied(Reason),
 }
 
-/// What is to become of header fields.
-#[derive(Clone, Debug, Default)]
-pub struct HeaderChanges {
-    /// Headers of the request that are removed, before any is set.
-    pub remove: Vec<HeaderName>,
-    /// Headers of the request that are set towards the service.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Headers added to the response.
-    pub response: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl HeaderChanges {
-    pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.response.is_empty()
-    }
-}
-
 /// What the plugins of one request share.
 #[derive(Debug, Default)]
 pub struct State {
@@ -215,7 +199,7 @@ pub struct State {
     /// Changes of headers, as this request made them necessary.
     pub headers: HeaderChanges,
     /// Changes that an earlier request with the same token made necessary; they come first.
-    again: Option<Arc<HeaderChanges>>,
+    again: Option<KeptChanges>,
     /// The query towards the service, where it changes; `Some("")` takes it away.
     pub query: Option<String>,
     /// The body towards the service, where it changes.
@@ -227,9 +211,21 @@ impl State {
         self.authenticated.as_ref()
     }
 
-    /// Every change of headers, in the order in which they are made.
-    pub fn header_changes(&self) -> impl Iterator<Item = &HeaderChanges> {
-        self.again.as_deref().into_iter().chain([&self.headers])
+    /// Headers of the request that are removed, before any is set.
+    pub fn removed(&self) -> impl Iterator<Item = &HeaderName> {
+        self.again.iter().flat_map(KeptChanges::removed).chain(&self.headers.remove)
+    }
+
+    /// Headers of the request that are set towards the service, in this order.
+    pub fn set(&self) -> impl Iterator<Item = (&HeaderName, HeaderValue)> {
+        let set = self.headers.set.iter().map(|(name, value)| (name, value.clone()));
+        self.again.iter().flat_map(KeptChanges::set).chain(set)
+    }
+
+    /// Headers that are added to the response, in this order.
+    pub fn response(&self) -> impl Iterator<Item = (&HeaderName, HeaderValue)> {
+        let response = self.headers.response.iter().map(|(name, value)| (name, value.clone()));
+        self.again.iter().flat_map(KeptChanges::response).chain(response)
     }
 
     /// Whether no plugin has found anything out, or wants anything changed.
@@ -279,7 +275,7 @@ impl State {
     }
 
     /// Records whom the same credential stood for before, and what became of headers then.
-    pub(in crate::auth) fn authenticate_again(&mut self, known: Authenticated, changes: Option<Arc<HeaderChanges>>) {
+    pub(in crate::auth) fn authenticate_again(&mut self, known: Authenticated, changes: Option<KeptChanges>) {
         self.verdict = Some(Verdict::Allowed);
         self.fallback = None;
         self.authenticated = Some(known);

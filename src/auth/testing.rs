@@ -175,12 +175,8 @@ impl Sent {
     ) {
         static GENERATION: AtomicU64 = AtomicU64::new(1_000_000);
         let told = |state: &State, outcome: &Result<(), Box<Rejection>>| {
-            let each = || state.header_changes();
-            let (remove, set): (Vec<_>, Vec<_>) = (
-                each().flat_map(|changes| &changes.remove).collect(),
-                each().flat_map(|changes| &changes.set).collect(),
-            );
-            let response: Vec<_> = each().flat_map(|changes| &changes.response).collect();
+            let (remove, set): (Vec<_>, Vec<_>) = (state.removed().collect(), state.set().collect());
+            let response: Vec<_> = state.response().collect();
             let outcome = outcome.as_ref().map_or_else(|rejection| shown(rejection), |()| caller(state));
             format!("{outcome} {remove:?} {set:?} {response:?} {:?} {:?} {:?}", state.query, state.body, state.fallback)
         };

@@ -138,9 +138,8 @@ pub fn body_text(answer: &Rejection) -> String {
 /// Headers that say who the caller is, as the service would get them.
 pub fn identity_headers(state: &State) -> Vec<(HeaderName, HeaderValue)> {
     let own = state.authenticated().into_iter().flat_map(identity::headers).map(|(name, value)| (name.clone(), value));
-    let set = state.header_changes().flat_map(|changes| &changes.set);
-    let set = set.filter(|(name, _)| identity::is_identity_header(name.as_str())).cloned();
-    own.chain(set).collect()
+    let set = state.set().filter(|(name, _)| identity::is_identity_header(name.as_str()));
+    own.chain(set.map(|(name, value)| (name.clone(), value))).collect()
 }
 
 /// The usual spelling of a header's name.

@@ -167,8 +167,8 @@ impl Gateway {
             }
             headers::name_charset(response)?;
             headers::response_tokens(self.options.headers, answered, response)?;
-            for (name, value) in ctx.state.header_changes().flat_map(|changes| &changes.response) {
-                response.add(name, value.clone())?;
+            for (name, value) in ctx.state.response() {
+                response.add(name, value)?;
             }
             if let Some(cookie) = ctx.attempts.set_cookie() {
                 response.add(&header::SET_COOKIE, cookie.clone())?;
@@ -248,14 +248,14 @@ fn identify(ctx: &Ctx, request: &mut dyn Fields) -> Result<()> {
     for name in &spoofed {
         request.remove(name);
     }
-    for name in ctx.state.header_changes().flat_map(|changes| &changes.remove) {
+    for name in ctx.state.removed() {
         request.remove(name);
     }
     if let Some(authenticated) = ctx.state.authenticated() {
         identity::each_header(authenticated, |name, value| request.set(name, value))?;
     }
-    for (name, value) in ctx.state.header_changes().flat_map(|changes| &changes.set) {
-        request.set(name, value.clone())?;
+    for (name, value) in ctx.state.set() {
+        request.set(name, value)?;
     }
     Ok(())
 }

@@ -193,8 +193,8 @@ fn fill(
     for (name, value) in &answer.headers {
         header.add(name, value.clone())?;
     }
-    for (name, value) in ctx.state.header_changes().flat_map(|changes| &changes.response) {
-        header.add(name, value.clone())?;
+    for (name, value) in ctx.state.response() {
+        header.add(name, value)?;
     }
     if answer.status == StatusCode::UNAUTHORIZED {
         // The address may hold a token; it must not travel on as a referrer.

@@ -60,22 +60,22 @@ mod base64url {
 
 /// An issued token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-// In this order: what every request asks for first, so that it comes out of memory together.
+// In this order: what every request asks for first, so that it comes out of memory together, in 64 bytes with the count of who has it.
 #[repr(C)]
 pub struct Token {
+    /// Set by memory when it lets the token go, for whoever still has it.
+    #[serde(skip)]
+    pub gone: Gone,
+    pub scope: Option<Box<str>>,
+    pub userid: Option<Box<str>>,
+    /// The service it is bound to; `None`: global.
+    pub service: Option<Uuid>,
     /// Seconds since the UNIX epoch.
     pub created_at: u64,
     /// Seconds the access token lives; 0 = for ever.
     pub expires_in: u64,
     /// When the whole row goes, refresh token included; seconds since the UNIX epoch.
     pub purge_at: Option<u64>,
-    /// Set by memory when it lets the token go, for whoever still has it.
-    #[serde(skip)]
-    pub gone: Gone,
-    /// The service it is bound to; `None`: global.
-    pub service: Option<Uuid>,
-    pub scope: Option<Box<str>>,
-    pub userid: Option<Box<str>>,
     /// The `oauth2_credentials` it was issued to.
     pub credential: Uuid,
     pub access: Digest,

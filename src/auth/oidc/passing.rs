@@ -61,9 +61,7 @@ impl TokenHeader {
             None => Some(line.as_bytes()),
         };
         there == Some(token.as_bytes())
-            && !state.header_changes().any(|changes| {
-                changes.remove.contains(&self.name) || changes.set.iter().any(|(name, _)| *name == self.name)
-            })
+            && !state.removed().chain(state.set().map(|(name, _)| name)).any(|name| *name == self.name)
     }
 
     /// What `Connection` names ends at the gateway, whatever it is.

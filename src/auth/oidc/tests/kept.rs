@@ -27,13 +27,8 @@ async fn what_was_decided_counts_until_something_is_another() {
             Flow::Wait(_) => Some("waits".to_owned()),
         };
         let passed = refused.unwrap_or_else(|| caller(&state));
-        let changes = || state.header_changes();
-        let set = changes()
-            .flat_map(|changes| &changes.set)
-            .map(|(name, value)| format!(" {name}: {}", value.to_str().unwrap()));
-        let back = changes()
-            .flat_map(|changes| &changes.response)
-            .map(|(_, value)| format!(" back: {}", value.to_str().unwrap()));
+        let set = state.set().map(|(name, value)| format!(" {name}: {}", value.to_str().unwrap()));
+        let back = state.response().map(|(_, value)| format!(" back: {}", value.to_str().unwrap()));
         assert_eq!(state.guarded.as_deref().unwrap(), ["x-user"]);
         passed + &set.chain(back).collect::<String>()
     };
