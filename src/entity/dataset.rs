@@ -180,6 +180,18 @@ impl Entity {
 }
 
 impl Dataset {
+    /// Puts the small kinds, which are lists, into the order of ids.
+    pub fn sort(&mut self) {
+        self.certificates.sort_unstable_by_key(|e| e.id);
+        self.ca_certificates.sort_unstable_by_key(|e| e.id);
+        self.services.sort_unstable_by_key(|e| e.id);
+        self.upstreams.sort_unstable_by_key(|e| e.id);
+        self.snis.sort_unstable_by_key(|e| e.id);
+        self.routes.sort_unstable_by_key(|e| e.id);
+        self.targets.sort_unstable_by_key(|e| e.id);
+        self.plugins.sort_unstable_by_key(|e| e.id);
+    }
+
     /// Adds an entity, in place of the one with the same id.
     pub fn put(&mut self, entity: Entity) {
         match entity {

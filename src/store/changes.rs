@@ -37,12 +37,23 @@ pub enum Documents {
 /// All documents of one state of the database, piece by piece.
 pub struct Everything {
     session: Session,
-    after: (String, String),
+    after: After,
+}
+
+/// How far everything was read.
+enum After {
+    /// In SQLite's own order: another one would look each document up in another place of the file.
+    Row(i64),
+    /// In the order of the primary key.
+    Key(String, String),
 }
 
 impl std::fmt::Debug for Everything {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Everything(after {:?})", self.after)
+        match &self.after {
+            After::Row(row) => write!(f, "Everything(after row {row})"),
+            After::Key(collection, id) => write!(f, "Everything(after {collection} {id})"),
+        }
     }
 }
 
@@ -52,23 +63,67 @@ impl Everything {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn next(&mut self) -> Result<Vec<Changed>, Error> {
-        let rows = self
-            .session
-            .fetch(
-                "SELECT collection, id, document, expires_at FROM entities WHERE (collection, id) > ($1, $2) \
-                 ORDER BY collection, id LIMIT $3",
-                &[Param::Text(&self.after.0), Param::Text(&self.after.1), Param::Integer(CHUNK)],
-            )
-            .await?;
-        if let Some(last) = rows.last() {
-            self.after = (last.text(0)?, last.text(1)?);
+        match &mut self.after {
+            After::Row(row) => next_rows(&mut self.session, row).await,
+            After::Key(collection, id) => next_keys(&mut self.session, (collection, id)).await,
         }
-        rows.iter().map(changed).collect()
     }
+}
+
+async fn next_keys(session: &mut Session, (collection, id): (&mut String, &mut String)) -> Result<Vec<Changed>, Error> {
+    let sql = "SELECT collection, id, document, expires_at FROM entities WHERE (collection, id) > ($1, $2) \
+               ORDER BY collection, id LIMIT $3";
+    let rows = session.fetch(sql, &[Param::Text(collection), Param::Text(id), Param::Integer(CHUNK)]).await?;
+    if let Some(last) = rows.last() {
+        (*collection, *id) = (last.text(0)?, last.text(1)?);
+    }
+    rows.iter().map(changed).collect()
+}
+
+/// Many documents as one text: a row of its own takes several times as long as what is in it. Neither character below stands in a
+/// JSON text, nor in an id. Large documents have rows of their own, so that the text has a bound.
+async fn next_rows(session: &mut Session, after: &mut i64) -> Result<Vec<Changed>, Error> {
+    const FIELD: &str = "\u{1f}";
+    const RECORD: &str = "\u{1e}";
+    let sql = "SELECT MAX(row), COALESCE(SUM(large), 0), \
+               COALESCE(string_agg(CASE WHEN NOT large THEN collection || $3 || id || $3 || COALESCE(expires_at, '') || $3 || document END, $4), '') \
+               FROM (SELECT rowid AS row, octet_length(document) >= $5 AS large, * FROM entities \
+                     WHERE rowid > $1 ORDER BY rowid LIMIT $2)";
+    let first = *after;
+    let params =
+        [Param::Integer(first), Param::Integer(CHUNK), Param::Text(FIELD), Param::Text(RECORD), Param::Integer(LARGE)];
+    let Some(found) = session.fetch_one(sql, &params).await? else { return Ok(Vec::new()) };
+    let Some(last) = found.maybe_integer(0)? else { return Ok(Vec::new()) };
+    *after = last;
+    let now = now_ms();
+    let mut documents = Vec::new();
+    for record in found.text(2)?.split(RECORD).filter(|record| !record.is_empty()) {
+        let mut fields = record.splitn(4, FIELD);
+        let (Some(collection), Some(id), Some(end), Some(text)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(Error::Settings("the database holds a document that is no JSON text".into()));
+        };
+        let expired = end.parse::<i64>().is_ok_and(|at| at <= now);
+        let document = (!text.is_empty() && !expired).then(|| text.to_owned());
+        documents.push(Changed { collection: collection.to_owned(), id: parse(id)?, document });
+    }
+    if found.integer(1)? > 0 {
+        let sql = "SELECT collection, id, document, expires_at FROM entities \
+                   WHERE rowid > $1 AND rowid <= $2 AND octet_length(document) >= $3";
+        let params = [Param::Integer(first), Param::Integer(last), Param::Integer(LARGE)];
+        for row in session.fetch(sql, &params).await? {
+            documents.push(changed(&row)?);
+        }
+    }
+    Ok(documents)
 }
 
 /// How many documents are fetched at once when everything is loaded.
 const CHUNK: i64 = 5_000;
+
+/// Bytes of a document that is fetched by itself. A chunk without them is below what SQLite takes for one text.
+const LARGE: i64 = 64 * 1024;
 
 /// Beyond so many changes everything is loaded anew, piece by piece.
 const MOST_CHANGES: i64 = 20_000;
@@ -108,7 +163,8 @@ impl Store {
                 return Ok(Changes { revision, documents: Documents::Since(documents) });
             }
         }
-        Ok(Changes { revision, documents: Documents::All(Everything { session, after: Default::default() }) })
+        let after = if session.is_postgres() { After::Key(String::new(), String::new()) } else { After::Row(0) };
+        Ok(Changes { revision, documents: Documents::All(Everything { session, after }) })
     }
 
     /// A watcher for what others tell on a channel of PostgreSQL's.

@@ -205,3 +205,44 @@ async fn a_large_import_is_all_or_nothing() {
     let Documents::Since(documents) = store.changes(Some(2)).await.unwrap().documents else { panic!("what changed") };
     assert_eq!(documents.len(), 2_400);
 }
+
+#[tokio::test]
+async fn everything_is_read_whatever_a_document_holds() {
+    let (_folder, store) = fresh().await;
+    let named = |n: u128, name: String, expires_at| {
+        let body = json!({"id": Uuid::from_u128(n), "username": name});
+        let Value::Object(body) = body else { panic!("an object") };
+        Document::new(Collection::find("consumers").unwrap(), body, expires_at).unwrap()
+    };
+    // More than are fetched at once, not in the order of their ids.
+    let mut documents: Vec<Document> =
+        (0..5_300).map(|n| named(u128::from(u32::MAX - n), format!("u{n}"), None)).collect();
+    let odd = ["\u{1e}\u{1f}\0\n", "é\u{10ffff}", "\\u001e", &"x".repeat(70_000), &"é".repeat(40_000), ""];
+    documents.extend((1..).zip(odd).map(|(n, name)| named(n, name.to_owned(), None)));
+    documents.push(named(99, "stays".into(), Some(now_ms() + 60_000)));
+    let mut write = store.write().await.unwrap();
+    for some in documents.chunks(500) {
+        assert!(write.insert_together(some).await.unwrap());
+    }
+    write.insert(&named(100, "ended".into(), Some(1))).await.unwrap().unwrap();
+    write.commit().await.unwrap();
+
+    let mut expected: Vec<(Uuid, Option<Value>)> =
+        documents.iter().map(|document| (document.id, Some(Value::Object(document.body.clone())))).collect();
+    expected.push((Uuid::from_u128(100), None));
+    let Documents::All(mut everything) = store.changes(None).await.unwrap().documents else { panic!("everything") };
+    let mut found = Vec::new();
+    loop {
+        let some = everything.next().await.unwrap();
+        if some.is_empty() {
+            break;
+        }
+        found.extend(some.into_iter().map(|document| {
+            assert_eq!(document.collection, "consumers");
+            (document.id, document.document.map(|text| serde_json::from_str::<Value>(&text).unwrap()))
+        }));
+    }
+    expected.sort_by_key(|(id, _)| *id);
+    found.sort_by_key(|(id, _)| *id);
+    assert!(found == expected, "{} of {}", found.len(), expected.len());
+}

@@ -52,6 +52,8 @@ pub async fn everything(mut documents: Everything, purpose: Purpose) -> Result<R
             None => Read::default(),
         };
         if next.is_empty() {
+            // In whatever order they came: the same documents are the same configuration.
+            so_far.entities.sort();
             return Ok(so_far);
         }
         reading = Some(tokio::task::spawn_blocking(move || {
