@@ -284,7 +284,7 @@ impl Metrics {
         self.shed.get(cause as usize).map_or(0, |counter| counter.load(Relaxed))
     }
 
-    /// The counter of access log lines that were dropped because the writer could not keep up.
+    /// The counter of access log lines that were dropped because the writer could not keep up, or could not write.
     pub fn log_drops(&self) -> Arc<AtomicU64> {
         self.log_drops.clone()
     }
@@ -395,7 +395,7 @@ impl Metrics {
             family("portcullis_shed_total", "Connections and requests turned away unseen", COUNTER, shed.collect()),
             family(
                 "portcullis_access_log_dropped_total",
-                "Access log lines dropped because the writer could not keep up",
+                "Access log lines dropped because the writer could not keep up, or could not write",
                 COUNTER,
                 vec![counter(&[], self.log_drops.load(Relaxed))],
             ),
