@@ -13,7 +13,7 @@
 //! bytes, so that how long a comparison takes tells nothing about a token that one does not have already.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use foldhash::quality::RandomState;
@@ -64,9 +64,9 @@ pub struct Outcome {
     pub cached: bool,
 }
 
-/// A token as it was presented, with what is remembered of it.
+/// A token as it was presented, with what is remembered of it: from before, or since it was verified again.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Option<Arc<Entry>>);
+pub struct Seen(OnceLock<Arc<Entry>>);
 
 /// What is remembered of a token: first what is asked most.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Verifier<'_> {
 impl Seen {
     /// The token as a JWS, if it was read before.
     pub fn jws<'a>(&'a self, token: &'a [u8]) -> Option<Jws<'a>> {
-        let entry = self.0.as_deref()?;
+        let entry = self.entry()?;
         let known = &*entry.known;
         let (header, claims): (&'a Object<'a>, &'a Object<'a>) = (&known.header, &known.claims);
         Some(Jws {
@@ -160,13 +160,17 @@ impl Seen {
 
     /// The token's text, if it was read before.
     pub fn text(&self) -> Option<Arc<str>> {
-        Some(self.0.as_ref()?.text.0.clone())
+        Some(self.entry()?.text.0.clone())
     }
 
     /// What was decided about it, if it was from the same.
     pub fn decided(&self, basis: &Basis) -> Option<(&Decided, &Registered)> {
-        let entry = self.0.as_deref()?;
+        let entry = self.entry()?;
         Some((entry.decided.from(basis)?, &entry.registered))
+    }
+
+    fn entry(&self) -> Option<&Entry> {
+        self.0.get().map(|entry| &**entry)
     }
 }
 
@@ -209,9 +213,9 @@ impl Memory {
     }
 
     /// Keeps a token with what it says.
-    fn keep(&self, verifier: Verifier<'_>, token: &[u8], jws: &Jws<'_>) {
+    fn keep(&self, verifier: Verifier<'_>, token: &[u8], jws: &Jws<'_>) -> Option<Arc<Entry>> {
         // Three segments of base64url.
-        let Ok(text) = std::str::from_utf8(token) else { return };
+        let text = std::str::from_utf8(token).ok()?;
         let text: Arc<str> = text.into();
         let bytes = READ_BYTES + text.len() + jws.signature.len() + jws.header.heap_bytes() + jws.claims.heap_bytes();
         let known = Known {
@@ -224,11 +228,13 @@ impl Memory {
             verifier: KnownVerifier::of(verifier),
         };
         let (text, registered) = (TokenText(text), jws.registered);
-        self.put(Entry { decided: Decisions::default(), text, registered, known: Arc::new(known) });
+        Some(self.put(Entry { decided: Decisions::default(), text, registered, known: Arc::new(known) }))
     }
 
-    fn put(&self, entry: Entry) {
-        self.read.insert(entry.text.clone(), Arc::new(entry));
+    fn put(&self, entry: Entry) -> Arc<Entry> {
+        let (text, entry) = (entry.text.clone(), Arc::new(entry));
+        self.read.insert(text, entry.clone());
+        entry
     }
 }
 
@@ -240,13 +246,15 @@ impl Verified {
 
     /// What is remembered of a token.
     pub fn seen(&self, token: &[u8]) -> Seen {
-        Seen(self.memory.as_ref().and_then(|memory| memory.read.get(token)))
+        let found = self.memory.as_ref().and_then(|memory| memory.read.get(token));
+        Seen(found.map_or_else(OnceLock::new, OnceLock::from))
     }
 
     /// Whether the signature at the end of `token`, which is `jws`, is the verifier's. Only valid ones are remembered: failures are
-    /// not worth the memory an attacker could make of them. Nor is what came once: it is read again when it comes again.
+    /// not worth the memory an attacker could make of them. Nor is what came once: it is read again when it comes again, and `seen`
+    /// from then on.
     pub fn verify(&self, verifier: Verifier<'_>, seen: &Seen, token: &[u8], jws: &Jws<'_>) -> Outcome {
-        if seen.0.as_ref().is_some_and(|entry| entry.known.verifier.is(verifier)) {
+        if seen.entry().is_some_and(|entry| entry.known.verifier.is(verifier)) {
             return Outcome { valid: true, cached: true };
         }
         let remembered = self.memory.as_ref().and_then(|memory| Some((memory, memory.tag(verifier, token)?)));
@@ -254,7 +262,10 @@ impl Verified {
             return Outcome { valid: verifier.verify(jws.signing_input, jws.signature), cached: false };
         };
         if memory.signatures.get(&tag).is_some() {
-            memory.keep(verifier, token, jws);
+            if let Some(entry) = memory.keep(verifier, token, jws) {
+                // There is one already where another key verified the token before.
+                let _ = seen.0.set(entry);
+            }
             return Outcome { valid: true, cached: true };
         }
         let valid = verifier.verify(jws.signing_input, jws.signature);
@@ -266,7 +277,7 @@ impl Verified {
 
     /// Keeps what was just decided about a token, if the token is remembered.
     pub fn keep(&self, seen: &Seen, basis: Basis, state: &State) {
-        let (Some(memory), Some(entry)) = (&self.memory, seen.0.as_deref()) else { return };
+        let (Some(memory), Some(entry)) = (&self.memory, seen.entry()) else { return };
         let decided = Decided::of(basis, Some(entry.known.algorithm), state);
         if let Some(decided) = decided.and_then(|decided| entry.decided.with(decided)) {
             let (text, known) = (entry.text.clone(), entry.known.clone());
