@@ -161,19 +161,31 @@ class Rows:
             return [jwt.encode({"iss": f"key-{n:06d}", "exp": exp}, scale.secret(n), algorithm="HS256") for n in range(size)]
 
         every = minted(max(sizes))
+        # As many tokens of one credential: what is remembered of tokens, and what is not, is the same then.
+        exp = int(time.time()) + 24 * 3600
+        of_one = [jwt.encode({"iss": "key-000000", "exp": exp + n}, scale.secret(0), algorithm="HS256") for n in range(max(sizes))]
 
         @contextlib.contextmanager
         def opened(number):
             made = [lambda size=size: self.gateway(scale.generate(1, size, self.upstream.port, 0, "json"), f"credentials-{size}") for size in sizes]
+            made += [lambda size=size: self.gateway(scale.generate(1, 1, self.upstream.port, 0, "json"), f"tokens-{size}") for size in sizes[1:]]
             with together(*made) as gateways:
-                yield [Target(f"{size}", gateway, "/api/00000", every[:size]) for size, gateway in zip(sizes, gateways)]
+                yield [
+                    *(Target(f"{size}", gateway, "/api/00000", every[:size]) for size, gateway in zip(sizes, gateways)),
+                    *(Target(f"of one, {size}", gateway, "/api/00000", of_one[:size])
+                      for size, gateway in zip(sizes[1:], gateways[len(sizes):])),
+                ]
 
         # A million is slow to start, and its tokens to send once.
         starts = self.starts if max(sizes) <= 100_000 else min(3, self.starts)
         s = started(opened, starts, self.rounds * starts // self.starts, self.say)
         for size in sizes[1:]:
+            yield verdicts.ratio(f"{size:,} credentials, all tokens in turn", 1.10, s.ratio(f"{size}", f"of one, {size}"),
+                                 f"slices in turns, {starts} starts", "one credential with as many tokens")
+            # A token that is one of more than are remembered is read and verified each time, whosever it is.
+            tokens = "as many tokens of one credential: {:.3f} ± {:.3f} ×".format(*s.ratio(f"of one, {size}", "1"))
             yield verdicts.ratio(f"{size:,} credentials, all tokens in turn", 1.10, s.ratio(f"{size}", "1"),
-                                 f"slices in turns, {starts} starts", "one credential")
+                                 f"slices in turns, {starts} starts", "one credential with one token", tokens)
 
     def threads(self):
         """Requests of two worker threads over those of one, and what stands in the way of more."""
