@@ -156,13 +156,13 @@ class Rows:
         """The same request with few and many credentials in the configuration, all tokens in turn."""
         sizes = [1, *self.sizes]
 
+        exp = int(time.time()) + 24 * 3600
+
         def minted(size):
-            exp = int(time.time()) + 24 * 3600
             return [jwt.encode({"iss": f"key-{n:06d}", "exp": exp}, scale.secret(n), algorithm="HS256") for n in range(size)]
 
         every = minted(max(sizes))
         # As many tokens of one credential: what is remembered of tokens, and what is not, is the same then.
-        exp = int(time.time()) + 24 * 3600
         of_one = [jwt.encode({"iss": "key-000000", "exp": exp + n}, scale.secret(0), algorithm="HS256") for n in range(max(sizes))]
 
         @contextlib.contextmanager

@@ -86,7 +86,7 @@ def judge(series, seconds, failures, wrong):
     of = lambda name, key: statistics.median(values(name, key))
     quiet = lambda name, key: values(name, key)[third // 4]
     memory, p99 = of("last", "memory") / of("middle", "memory"), quiet("last", "p99") / quiet("middle", "p99")
-    errors, others = sum(one["errors"] for one in series), max(of(name, "others") for name in parts)
+    errors, others = sum(failures.values()), max(of(name, "others") for name in parts)
     facts = [
         f"{errors} errors" + (f" {failures}" if errors else ""),
         f"resident memory: last third {of('last', 'memory') / 2**20:.1f} MiB, {memory:.3f} × the middle third's",

@@ -102,7 +102,11 @@ async fn next_rows(session: &mut Session, after: &mut i64) -> Result<Vec<Changed
         let (Some(collection), Some(id), Some(end), Some(text)) =
             (fields.next(), fields.next(), fields.next(), fields.next())
         else {
-            return Err(Error::Settings("the database holds a document that is no JSON text".into()));
+            let cut =
+                documents.last().map_or_else(String::new, |cut: &Changed| format!(" of {} {}", cut.collection, cut.id));
+            let message =
+                format!("the document{cut} in the database holds a bare U+001E, which is no JSON: escape or remove it");
+            return Err(Error::Settings(message));
         };
         let expired = end.parse::<i64>().is_ok_and(|at| at <= now);
         let document = (!text.is_empty() && !expired).then(|| text.to_owned());
