@@ -30,8 +30,8 @@ pub struct KeptChanges(Arc<[Kept]>);
 #[derive(Debug)]
 enum Kept {
     Remove(HeaderName),
-    Set(HeaderName, Value),
-    Response(HeaderName, Value),
+    Set(HeaderName, KeptValue),
+    Response(HeaderName, KeptValue),
 }
 
 /// Longest value that is kept in place, in bytes: a UUID, and what makes this no larger than the other kind.
@@ -39,24 +39,31 @@ const SHORT: usize = 38;
 
 /// A field's value. Copying a short one takes less than counting who shares it, which is elsewhere.
 #[derive(Debug)]
-enum Value {
+pub enum KeptValue {
     Short(ArrayVec<u8, SHORT>),
     Long(HeaderValue),
 }
 
-impl Value {
-    fn of(value: &HeaderValue) -> Self {
+impl KeptValue {
+    pub fn of(value: &HeaderValue) -> Self {
         match value.as_bytes().try_into() {
             Ok(short) if !value.is_sensitive() => Self::Short(short),
             _ => Self::Long(value.clone()),
         }
     }
 
-    fn get(&self) -> HeaderValue {
+    pub fn get(&self) -> HeaderValue {
         match self {
             // They were a value's bytes: there is no other way to get here.
             Self::Short(bytes) => HeaderValue::from_bytes(bytes).unwrap_or(HeaderValue::from_static("")),
             Self::Long(value) => value.clone(),
+        }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes) => bytes,
+            Self::Long(value) => value.as_bytes(),
         }
     }
 }
@@ -65,8 +72,8 @@ impl KeptChanges {
     /// `None` where there are none.
     pub fn of(changes: &HeaderChanges) -> Option<Self> {
         let remove = changes.remove.iter().map(|name| Kept::Remove(name.clone()));
-        let set = changes.set.iter().map(|(name, value)| Kept::Set(name.clone(), Value::of(value)));
-        let response = changes.response.iter().map(|(name, value)| Kept::Response(name.clone(), Value::of(value)));
+        let set = changes.set.iter().map(|(name, value)| Kept::Set(name.clone(), KeptValue::of(value)));
+        let response = changes.response.iter().map(|(name, value)| Kept::Response(name.clone(), KeptValue::of(value)));
         (!changes.is_empty()).then(|| Self(remove.chain(set).chain(response).collect()))
     }
 
@@ -98,8 +105,8 @@ impl KeptChanges {
         let each = |kept: &Kept| match kept {
             Kept::Remove(_) => 0,
             Kept::Set(_, value) | Kept::Response(_, value) => match value {
-                Value::Short(_) => 0,
-                Value::Long(value) => LONG + value.len(),
+                KeptValue::Short(_) => 0,
+                KeptValue::Long(value) => LONG + value.len(),
             },
         };
         size_of_val(&*self.0) + self.0.iter().map(each).sum::<usize>()
@@ -139,6 +146,6 @@ mod tests {
 
     #[test]
     fn a_short_value_takes_no_more_than_a_long_one() {
-        assert!(size_of::<Value>() <= size_of::<HeaderValue>() + 8);
+        assert!(size_of::<KeptValue>() <= size_of::<HeaderValue>() + 8);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::changes::KeptValue;
 use super::state::Caller;
 use super::{Authenticated, Principal};
 use crate::entity::Consumer;
@@ -61,9 +62,9 @@ impl Made {
         Self { caller: caller.clone(), own, issued, staying: STAYING, rival: 0 }
     }
 
-    /// The value of this text: a client's tokens mostly have one scope.
-    fn issued(&self, text: &str) -> Option<HeaderValue> {
-        self.issued.iter().map(|(_, value)| value).find(|value| value.as_bytes() == text.as_bytes()).cloned()
+    /// The same value: a client's tokens mostly have one scope.
+    fn issued(&self, value: &KeptValue) -> Option<HeaderValue> {
+        self.issued.iter().map(|(_, made)| made).find(|made| made.as_bytes() == value.as_bytes()).cloned()
     }
 }
 
@@ -112,10 +113,8 @@ pub fn each_header<E>(
                 made.staying = STAYING;
                 let own = again(&made.own);
                 Some(own.and_then(|()| {
-                    issued_texts(caller).try_for_each(|(name, text)| match made.issued(text) {
-                        Some(value) => put(name, value),
-                        None => value(Some(text)).map_or(Ok(()), |value| put(name, value)),
-                    })
+                    issued_values(caller)
+                        .try_for_each(|(name, value)| put(name, made.issued(value).unwrap_or_else(|| value.get())))
                 }))
             }
             Some(made) if made.staying > 0 => {
@@ -157,17 +156,17 @@ fn own_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, He
 }
 
 fn issued_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
-    issued_texts(caller).filter_map(|(name, text)| Some((name, value(Some(text))?)))
+    issued_values(caller).map(|(name, value)| (name, value.get()))
 }
 
-fn issued_texts(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, &str)> {
+fn issued_values(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, &KeptValue)> {
     let issued = caller.issued.as_deref();
     [
-        (&X_AUTHENTICATED_SCOPE, issued.and_then(|token| token.scope.as_deref())),
-        (&X_AUTHENTICATED_USERID, issued.and_then(|token| token.userid.as_deref())),
+        (&X_AUTHENTICATED_SCOPE, issued.and_then(|issued| issued.scope.as_ref())),
+        (&X_AUTHENTICATED_USERID, issued.and_then(|issued| issued.userid.as_ref())),
     ]
     .into_iter()
-    .filter_map(|(name, text)| Some((name, text?)))
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn consumer_headers(consumer: Option<&Consumer>) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> + use<> {
@@ -268,7 +267,7 @@ mod tests {
             // One client's tokens differ in what they say.
             for token in &tokens {
                 let (consumer, credential) = (Some(alice.clone()), Some(Credential::Text("k".into())));
-                let caller = Caller::new(consumer, credential, Some(token.clone()));
+                let caller = Caller::new(consumer, credential, Some(token));
                 let seen = shown(Principal::Authenticated(Arc::new(caller)));
                 let said = seen.iter().filter_map(|line| line.strip_prefix("x-authenticated-")).collect::<Vec<_>>();
                 let expected = [("scope", &token.scope), ("userid", &token.userid)];

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Reason;
-use super::changes::{HeaderChanges, KeptChanges};
+use super::changes::{HeaderChanges, KeptChanges, KeptValue};
 use super::decided::Decided;
 use super::directory::JwtCredential;
 use super::oauth2::Named;
@@ -85,18 +85,38 @@ pub struct Caller {
     /// Absent for a token of an identity provider that is mapped to none.
     pub consumer: Option<Arc<Consumer>>,
     pub credential: Option<Credential>,
-    /// The token that was issued here, if it was one: its scope and user are told to the service.
-    pub issued: Option<Arc<Token>>,
+    /// What a token that was issued here says, if it was one and says anything.
+    pub issued: Option<Box<Issued>>,
     /// The minute in which the credential's use was noted last.
     noted: AtomicU32,
+}
+
+/// What an issued token says that is told to the service. A copy: the token itself is one more place in memory, among those of all
+/// tokens there are. What cannot be a header's value is left out.
+#[derive(Debug)]
+pub struct Issued {
+    pub scope: Option<KeptValue>,
+    pub userid: Option<KeptValue>,
+}
+
+impl Issued {
+    fn of(token: &Token) -> Self {
+        let kept = |text: &Option<Box<str>>| {
+            let value = HeaderValue::from_bytes(text.as_deref()?.as_bytes()).ok()?;
+            Some(KeptValue::of(&value))
+        };
+        Self { scope: kept(&token.scope), userid: kept(&token.userid) }
+    }
 }
 
 impl Caller {
     pub(in crate::auth) fn new(
         consumer: Option<Arc<Consumer>>,
         credential: Option<Credential>,
-        issued: Option<Arc<Token>>,
+        issued: Option<&Token>,
     ) -> Self {
+        let issued = issued.filter(|token| token.scope.is_some() || token.userid.is_some());
+        let issued = issued.map(|token| Box::new(Issued::of(token)));
         Self { consumer, credential, issued, noted: AtomicU32::new(0) }
     }
 
@@ -265,7 +285,7 @@ impl State {
         &mut self,
         consumer: Arc<Consumer>,
         client: Arc<Oauth2Credential>,
-        token: Arc<Token>,
+        token: &Token,
     ) {
         self.known(Caller::new(Some(consumer), Some(Credential::Oauth2(client)), Some(token)));
     }

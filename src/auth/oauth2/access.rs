@@ -34,7 +34,7 @@ impl Oauth2 {
             return self.anonymous.settle(Err(refused), request, state, &mut trace).into();
         };
         if let Presented::Named(named) = &token
-            && let Some(bearer) = named.bearer(request, self.takes_global())
+            && let Some(bearer) = named.bearer(request, self.takes_global(), self.shared.tokens.departures())
         {
             self.hide(request, state, from_header);
             state.authenticate_again(bearer.clone(), None);
@@ -178,7 +178,7 @@ impl Oauth2 {
         };
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
         self.hide(request, state, bearer.from_header);
-        state.authenticate_issued(consumer.clone(), credential.clone(), token.clone());
+        state.authenticate_issued(consumer.clone(), credential.clone(), token);
         Ok(())
     }
 

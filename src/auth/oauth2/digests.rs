@@ -9,6 +9,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrayvec::ArrayString;
 use foldhash::quality::RandomState;
@@ -16,6 +17,8 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use uuid::Uuid;
 
+#[cfg(doc)]
+use super::TokenStore;
 use super::store::{Digest, Token};
 use crate::auth::{Authenticated, Presented, Request, State};
 
@@ -34,8 +37,9 @@ impl Default for Digests {
     }
 }
 
-/// A token that was found to be good. In one piece, because most of the time that a token takes which is one of thousands is waiting
-/// for memory: only the mark that it is gone, and who its bearer is, are elsewhere.
+/// A token that was found to be good. In one piece and in this order, because most of the time that a token takes which is one of
+/// thousands is waiting for memory: what a request asks for comes first, and only who its bearer is stands elsewhere.
+#[repr(C)]
 pub struct Named {
     found: Option<Found>,
     text: ArrayString<LONGEST>,
@@ -51,7 +55,24 @@ struct Found {
     /// The service it is bound to; `None`: global.
     service: Option<Uuid>,
     bearer: Authenticated,
+    /// The [`TokenStore::departures`] at which the token was not gone.
+    there_at: AtomicU64,
+    /// Asked for its mark when tokens have gone since: it is one more place in memory, among those of all tokens there are.
     token: Arc<Token>,
+}
+
+impl Found {
+    /// Whether the token is there; `departures` as the store counts them now.
+    fn is_there(&self, departures: u64) -> bool {
+        if self.there_at.load(Relaxed) == departures {
+            return true;
+        }
+        let there = !self.token.gone.is_set();
+        if there {
+            self.there_at.store(departures, Relaxed);
+        }
+        there
+    }
 }
 
 impl Named {
@@ -64,15 +85,15 @@ impl Named {
     }
 
     /// Whose it is, if an earlier request found that out from the same configuration, the token is still there, has not ended, and is
-    /// for this service — or for all of them, where such tokens are taken.
-    pub fn bearer(&self, request: &Request<'_>, takes_global: bool) -> Option<&Authenticated> {
+    /// for this service — or for all of them, where such tokens are taken. `departures` as [`TokenStore::departures`] counts them.
+    pub fn bearer(&self, request: &Request<'_>, takes_global: bool, departures: u64) -> Option<&Authenticated> {
         let found = self.found.as_ref()?;
         let is_here = match found.service {
             None => takes_global,
             service => service == request.service,
         };
         let counts = found.generation == request.generation && request.now < found.ends && is_here;
-        (counts && !found.token.gone.is_set()).then_some(&found.bearer)
+        (counts && found.is_there(departures)).then_some(&found.bearer)
     }
 
     /// Whether it was found out from the configuration in force at `request`.
@@ -141,6 +162,8 @@ impl Digests {
             ends: token.expires_at().unwrap_or(u64::MAX),
             service: token.service,
             bearer: bearer.clone(),
+            // None yet: the first request that comes again finds out.
+            there_at: AtomicU64::new(u64::MAX),
             token: token.clone(),
         });
         let named = Arc::new(Named { found, text, digest: token.access });
@@ -153,6 +176,31 @@ mod tests {
     use super::*;
     use crate::auth::directory::Directory;
     use crate::auth::testing;
+
+    #[test]
+    fn a_token_that_is_gone_has_no_bearer_once_that_is_counted() {
+        let digests = Digests::default();
+        let directory = Directory::default();
+        let sent = testing::get().in_force(1);
+        let request = sent.request(&directory);
+        let consumer = Arc::new(testing::consumer(1, Some("alice"), None));
+        for seen in [false, true] {
+            let token = Arc::new(testing::issued("t", None, None));
+            let mut state = State::default();
+            state.authenticate(Some(consumer.clone()), None);
+            digests.keep(&request, &Presented::from("t"), &token, &state);
+            let has_bearer = |departures| {
+                let Presented::Named(named) = digests.of("t") else { panic!("not remembered") };
+                named.bearer(&request, true, departures).is_some()
+            };
+            if seen {
+                assert!(has_bearer(7) && has_bearer(7) && has_bearer(8), "others went meanwhile");
+            }
+            token.gone.set();
+            assert!(!has_bearer(9) && !has_bearer(10));
+            assert_eq!(has_bearer(8), seen, "the count comes after the mark");
+        }
+    }
 
     #[test]
     fn what_is_remembered_is_the_tokens_own_digest() {

@@ -60,29 +60,27 @@ mod base64url {
 
 /// An issued token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-// In this order: what every request asks for first, so that it comes out of memory together, in 64 bytes with the count of who has it.
-#[repr(C)]
 pub struct Token {
-    /// Set by memory when it lets the token go, for whoever still has it.
-    #[serde(skip)]
-    pub gone: Gone,
-    pub scope: Option<Box<str>>,
-    pub userid: Option<Box<str>>,
+    pub id: Uuid,
+    pub access: Digest,
+    pub refresh: Option<Digest>,
+    /// The `oauth2_credentials` it was issued to.
+    pub credential: Uuid,
     /// The service it is bound to; `None`: global.
     pub service: Option<Uuid>,
+    pub userid: Option<Box<str>>,
+    pub scope: Option<Box<str>>,
     /// Seconds since the UNIX epoch.
     pub created_at: u64,
     /// Seconds the access token lives; 0 = for ever.
     pub expires_in: u64,
     /// When the whole row goes, refresh token included; seconds since the UNIX epoch.
     pub purge_at: Option<u64>,
-    /// The `oauth2_credentials` it was issued to.
-    pub credential: Uuid,
-    pub access: Digest,
-    pub id: Uuid,
-    pub refresh: Option<Digest>,
     /// The authorization code it was issued for: when that is presented again, this token ends (RFC 6749 section 4.1.2).
     pub code: Option<Digest>,
+    /// Set by memory when it lets the token go, for whoever still has it.
+    #[serde(skip)]
+    pub gone: Gone,
 }
 
 /// Whether memory has let a token go: it was revoked, replaced or forgotten, and has to be looked up anew. Of this very value in
@@ -254,8 +252,13 @@ type Result<T> = std::result::Result<T, StoreFault>;
 /// time of any other change.
 #[async_trait]
 pub trait TokenStore: Send + Sync + std::fmt::Debug {
-    /// An access token, from memory alone: the hot path. Whoever keeps it asks [`Gone::is_set`] at every use.
+    /// An access token, from memory alone: the hot path. Whoever keeps it asks [`Gone::is_set`] at every use, or whenever
+    /// [`Self::departures`] has moved.
     fn lookup(&self, access: &Digest) -> Option<Arc<Token>>;
+
+    /// Counts how often memory has let tokens go, after their marks are set. A token that was not gone when, before its mark was
+    /// looked at, this had some value is not gone while it has that value. Never [`u64::MAX`].
+    fn departures(&self) -> u64;
 
     /// How many tokens memory holds.
     fn in_memory(&self) -> usize;

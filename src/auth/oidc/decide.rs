@@ -178,7 +178,7 @@ impl Oidc {
         };
         self.check_rights(at, &claims)?;
         self.pass_on(at, &claims, accepted);
-        at.state.authenticate_issued(consumer.clone(), credential.clone(), row);
+        at.state.authenticate_issued(consumer.clone(), credential.clone(), &row);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! write costs the same however many tokens there are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
@@ -27,6 +27,8 @@ pub struct Index {
     ends: bool,
     shards: Box<[ArcSwap<Shard>]>,
     len: AtomicUsize,
+    /// How often tokens have been marked as gone.
+    departures: AtomicU64,
     /// Nobody reads: tables are changed where they are.
     alone: AtomicBool,
 }
@@ -56,14 +58,29 @@ impl Index {
     fn new(key: Key, ends: bool) -> Self {
         let empty = Arc::new(Shard::new());
         let shards = (0..SHARDS).map(|_| ArcSwap::new(empty.clone())).collect();
-        Self { key, ends, shards, len: AtomicUsize::new(0), alone: AtomicBool::new(false) }
+        Self {
+            key,
+            ends,
+            shards,
+            len: AtomicUsize::new(0),
+            departures: AtomicU64::new(0),
+            alone: AtomicBool::new(false),
+        }
     }
 
-    /// To be called when the index has it no more.
-    fn left(&self, token: &Token) {
-        if self.ends {
-            token.gone.set();
+    /// To be called when the index has them no more.
+    fn left(&self, tokens: &[Arc<Token>]) {
+        if !self.ends || tokens.is_empty() {
+            return;
         }
+        tokens.iter().for_each(|token| token.gone.set());
+        // After the marks: who sees the new count sees them.
+        self.departures.fetch_add(1, Ordering::Release);
+    }
+
+    /// Moves when tokens have been marked as gone: between two equal answers, none was.
+    pub fn departures(&self) -> u64 {
+        self.departures.load(Ordering::Acquire)
     }
 
     /// Whether the writer is alone, as at the start: with a million tokens, copying the table is nearly all
@@ -118,7 +135,7 @@ impl Index {
                 }
                 replaced
             });
-            replaced.iter().for_each(|token| self.left(token));
+            self.left(&replaced);
         }
     }
 
@@ -133,7 +150,7 @@ impl Index {
                 .map(|found| found.remove().0)
         })?;
         self.len.fetch_sub(1, Ordering::Relaxed);
-        self.left(&found);
+        self.left(std::slice::from_ref(&found));
         Some(found)
     }
 
@@ -150,7 +167,7 @@ impl Index {
             });
         }
         self.len.fetch_sub(removed.len(), Ordering::Relaxed);
-        removed.iter().for_each(|token| self.left(token));
+        self.left(&removed);
         removed
     }
 

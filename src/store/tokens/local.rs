@@ -82,6 +82,10 @@ impl TokenStore for LocalTokens {
         self.memory.lookup(access)
     }
 
+    fn departures(&self) -> u64 {
+        self.memory.departures()
+    }
+
     fn in_memory(&self) -> usize {
         self.memory.len()
     }

@@ -40,6 +40,10 @@ impl Memory {
         self.refresh.get(refresh)
     }
 
+    pub fn departures(&self) -> u64 {
+        self.access.departures()
+    }
+
     pub fn len(&self) -> usize {
         self.access.len()
     }

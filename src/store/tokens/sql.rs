@@ -146,6 +146,10 @@ impl TokenStore for SqlTokens {
         self.shared.known.get(access)
     }
 
+    fn departures(&self) -> u64 {
+        self.shared.known.departures()
+    }
+
     fn in_memory(&self) -> usize {
         self.shared.known.len()
     }

@@ -184,12 +184,21 @@ async fn whoever_has_a_token_sees_that_it_is_gone() {
         let all = ["removed", "changed", "rotated", "revoked"].map(had);
         assert!(all.iter().all(|token| !token.gone.is_set()), "{name}");
         let [removed, changed, rotated, revoked] = all;
+        // Each end moves the count, so that who remembers a token looks at its mark again.
+        let mut departures = vec![store.departures()];
+        store.issue(token("new", None, None)).await.unwrap();
+        assert_eq!(store.departures(), departures[0], "{name}: nothing went");
         assert!(store.remove(removed.id).await.unwrap(), "{name}");
+        departures.push(store.departures());
         let other = Token { scope: Some("less".into()), ..Token::clone(&changed) };
         assert_eq!(store.put(other, Put::Replace).await.unwrap(), Ok(()), "{name}");
+        departures.push(store.departures());
         assert!(store.rotate(&Digest::of("r2"), token("next", Some("r2"), None)).await.unwrap(), "{name}");
+        departures.push(store.departures());
         let nobody = Spare { credential: Uuid::nil(), since: u64::MAX };
         store.revoke_issued_for(&Digest::of("c"), nobody).await.unwrap();
+        departures.push(store.departures());
+        assert!(departures.is_sorted_by(|one, next| one < next), "{name}: {departures:?}");
         for (what, token) in
             [("removed", &removed), ("changed", &changed), ("rotated", &rotated), ("revoked", &revoked)]
         {

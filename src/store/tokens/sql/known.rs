@@ -92,6 +92,10 @@ impl Known {
         self.tokens.get(access)
     }
 
+    pub fn departures(&self) -> u64 {
+        self.tokens.departures()
+    }
+
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
