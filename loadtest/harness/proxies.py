@@ -200,11 +200,11 @@ def start_envoy(material, algorithm, service_port, folder):
     return Proxy("envoy", port, command, SUBJECT, folder).wait_until_up()
 
 
-def start_floor(deny, service_port, folder, check=None):
+def start_floor(deny, service_port, folder, check=None, cpus=SUBJECT, threads=1):
     """Pingora with nothing on it: `loadtest/floor`; `check`: but a signature of this algorithm to verify for each request."""
     port = free_port()
-    env = ({"FLOOR_DENY": "1"} if deny else {}) | ({"FLOOR_CHECK": check} if check else {})
-    return Proxy("floor", port, [FLOOR, str(port), str(service_port)], SUBJECT, folder / "floor", env).wait_until_up()
+    env = {"FLOOR_THREADS": str(threads)} | ({"FLOOR_DENY": "1"} if deny else {}) | ({"FLOOR_CHECK": check} if check else {})
+    return Proxy("floor", port, [FLOOR, str(port), str(service_port)], cpus, folder / "floor", env).wait_until_up()
 
 
 class Gateway(Proxy):

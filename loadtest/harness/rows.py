@@ -89,8 +89,9 @@ class Rows:
         for algorithm in ALGORITHMS:
             yield self.unseen(s, algorithm, verified[algorithm])
             other, name = ("envoy", "Envoy") if algorithm == "EdDSA" else ("haproxy", "HAProxy")
-            measured = s.ratio(f"{algorithm} new", f"{algorithm} new, {other}")
-            yield verdicts.ratio(f"{algorithm}, never seen", 1.0, measured, f"{self.slices}; each token once", name)
+            measured, least = (s.ratio(name, f"{algorithm} new, {other}") for name in (f"{algorithm} new", f"check {algorithm}"))
+            yield verdicts.ratio(f"{algorithm}, never seen", 1.0, measured, f"{self.slices}; each token once", name, least=least,
+                                 built_on="bare Pingora with nothing but the signature check")
         for name, what in [("401", "401 without a token"), ("bad", "401, bad HS256 signature")]:
             # Targets keep their connections: one that is closed after a refusal ends the measurement.
             own, error = s.ratio(name, f"{name}, floor")
@@ -191,20 +192,23 @@ class Rows:
         """Requests of two worker threads over those of one, and what stands in the way of more."""
         requests = self.material.requests_file("threads", [("/HS256", token) for token in self.material.tokens["HS256"]])
         others = CPUS[2:]
-        results = {1: [], 2: []}
+        starts = {"gateway": lambda port, folder, count: Gateway(self.material.kong(port), folder, CPUS[:count], count).ready(),
+                  "floor": lambda port, folder, count: start_floor(False, port, folder, cpus=CPUS[:count], threads=count)}
+        results = {(name, count): [] for name in starts for count in (1, 2)}
         for _ in range(3):
-            for count in (1, 2):
+            for name, count in results:
                 load = (others or CPUS) if count == 2 else (others or LOAD)
-                with service(self.folder / f"threads-{count}", load) as upstream, \
-                        Gateway(self.material.kong(upstream.port), self.folder / f"threads-{count}", CPUS[:count], count).ready() as gateway:
-                    tools.wrk(gateway, requests, 1, cpus=load)
-                    used, serving = gateway.cpu_seconds(), upstream.cpu_seconds()
-                    result = tools.wrk(gateway, requests, self.seconds, 64, cpus=load)
+                folder = self.folder / f"threads-{name}-{count}"
+                with service(folder, load) as upstream, starts[name](upstream.port, folder, count) as proxy:
+                    tools.wrk(proxy, requests, 1, cpus=load)
+                    used, serving = proxy.cpu_seconds(), upstream.cpu_seconds()
+                    result = tools.wrk(proxy, requests, self.seconds, 64, cpus=load)
                     us = 1e6 / max(1, result["requests"])
-                    results[count].append((result["per_second"], (gateway.cpu_seconds() - used) * us,
-                                           (result["wrk_cpu_s"] + upstream.cpu_seconds() - serving) * us))
+                    results[name, count].append((result["per_second"], (proxy.cpu_seconds() - used) * us,
+                                                 (result["wrk_cpu_s"] + upstream.cpu_seconds() - serving) * us))
         # The median of requests/s; of CPU times the least, as other work only ever adds to them.
-        one, two = ([pick(sorted(values)) for pick, values in zip((lambda v: v[1], min, min), zip(*results[count]))] for count in (1, 2))
+        one, two, floor, floors = ([pick(sorted(values)) for pick, values in zip((lambda v: v[1], min, min), zip(*results[key]))]
+                                   for key in results)
         ratio = two[0] / one[0]
         share = two[2] / (two[1] + two[2])
         figure = (f"{ratio:.2f} × ({two[0]:.0f} over {one[0]:.0f} requests/s); CPU of a request: gateway {one[1]:.0f} µs with one, {two[1]:.0f} with two "
@@ -215,7 +219,10 @@ class Rows:
             most = len(CPUS) / (two[1] + two[2]) * max(one[1], one[2])
             verdict = verdicts.UNDECIDED
             note = (f"{len(CPUS)} CPUs carry the load side too: {most:.2f} × is the most that can be seen here; by CPU time alone two threads "
-                    f"would serve {2 * one[1] / two[1]:.2f} × (a CPU each, load elsewhere)")
+                    f"would serve {2 * one[1] / two[1]:.2f} × (a CPU each, load elsewhere), bare Pingora {2 * floor[1] / floors[1]:.2f} ×; "
+                    f"it serves {floors[0] / floor[0]:.2f} × here")
+            if max(most, floors[0] / floor[0]) < 1.8:
+                verdict = verdicts.OUT_OF_REACH
         yield verdicts.row("two worker threads over one", "1.8 × at least", figure, verdict,
                            f"wrk, 64 connections, {self.seconds} s, three of each in turns", note, ratio=ratio, one=one, two=two)
 

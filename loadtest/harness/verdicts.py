@@ -34,12 +34,12 @@ def difference(what, limit, measured, how, unit="µs", note="", least=None):
     return row(what, f"+{limit:g} {unit} at most", f"{value:+.2f} ± {error:.2f} {unit}", verdict, how, notes, value=value, error=error, limit=limit)
 
 
-def ratio(what, limit, measured, how, of, note="", least=None):
+def ratio(what, limit, measured, how, of, note="", least=None, built_on="bare Pingora alone"):
     """At most `limit` times something else. `least`: what the gateway is built on, alone, times the same."""
     value, error = measured
     verdict, why = decide(value, error, limit)
     if least and verdict != PASSED:
-        why = f"bare Pingora alone is {least[0]:.3f} ± {least[1]:.3f} ×, so that no less can be had"
+        why = f"{built_on} is {least[0]:.3f} ± {least[1]:.3f} ×, so that no less can be had"
         verdict = OUT_OF_REACH if decide(*least, limit)[0] == FAILED else verdict
     notes = "; ".join(filter(None, [note, why]))
     return row(f"{what}, beside {of}", f"{limit:g} × at most", f"{value:.3f} ± {error:.3f} ×", verdict, how, notes, value=value, error=error, limit=limit)

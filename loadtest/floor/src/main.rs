@@ -1,7 +1,7 @@
 //! The least that a proxy on Pingora can do: plain HTTP in, plain HTTP out, one service, no hook that is not required.
 //!
 //! `floor LISTEN_PORT SERVICE_PORT`: what the gateway's own share of a request is measured against (`loadtest/run compare`). Pingora
-//! as it comes, with the system's allocator. `FLOOR_DENY=1` answers 401 to everything, over kept connections. `FLOOR_CHECK=RS256`, or
+//! as it comes, with the system's allocator, on one thread or `FLOOR_THREADS`. `FLOOR_DENY=1` answers 401 to everything, over kept connections. `FLOOR_CHECK=RS256`, or
 //! another algorithm, checks a signature for each request, always the same: what a check costs where requests are served. Not for use.
 
 use std::net::SocketAddr;
@@ -102,8 +102,9 @@ impl ProxyHttp for Floor {
 fn main() {
     let mut ports = std::env::args().skip(1).map(|port| port.parse().expect("a port"));
     let (listen, service): (u16, u16) = (ports.next().expect("LISTEN_PORT"), ports.next().expect("SERVICE_PORT"));
+    let threads = std::env::var("FLOOR_THREADS").map_or(1, |threads| threads.parse().expect("FLOOR_THREADS: a number"));
     let conf = ServerConf {
-        threads: 1,
+        threads,
         upstream_keepalive_pool_size: 512,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
