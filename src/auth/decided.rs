@@ -24,6 +24,11 @@ impl Basis {
         let plugin = std::ptr::from_ref(plugin).addr();
         (request.generation > 0).then_some(Self { generation: request.generation, plugin, keys })
     }
+
+    /// Whether what was decided from this is still of use once something was decided from `newer`.
+    fn stays_beside(&self, newer: &Self) -> bool {
+        self.generation == newer.generation && self.plugin != newer.plugin
+    }
 }
 
 /// An acceptance.
@@ -70,15 +75,21 @@ impl Decisions {
     /// plugins did. `None` where there is no more room: then nothing is to be written, else plugins in turn would write at every
     /// request.
     pub fn with(&self, decided: Decided) -> Option<Self> {
-        let (generation, plugin) = (decided.basis.generation, decided.basis.plugin);
         // A request that began before a reload has nothing to tell to those that came after.
-        if self.all().any(|there| there.basis.generation > generation) {
+        if self.all().any(|there| there.basis.generation > decided.basis.generation) {
             return None;
         }
-        let stays = |there: &&Decided| there.basis.generation == generation && there.basis.plugin != plugin;
-        let mut kept = self.all().filter(stays).cloned().chain([decided]);
-        let all = Self { first: kept.next(), others: kept.collect() };
-        (all.others.len() < PLUGINS).then_some(all)
+        let basis = decided.basis;
+        if !self.has_room_for(&basis) {
+            return None;
+        }
+        let mut kept = self.all().filter(|there| there.basis.stays_beside(&basis)).cloned().chain([decided]);
+        Some(Self { first: kept.next(), others: kept.collect() })
+    }
+
+    /// Whether one more from this basis would be kept.
+    pub fn has_room_for(&self, basis: &Basis) -> bool {
+        self.all().filter(|there| there.basis.stays_beside(basis)).count() < PLUGINS
     }
 
     fn all(&self) -> impl Iterator<Item = &Decided> {

@@ -166,10 +166,11 @@ impl Jwt {
         });
         let started = Instant::now();
         let within = token.len() <= self.lent.token_limit;
-        let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
+        let mut seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
         // The lossy way looks at every byte by itself.
         let text = || std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into);
-        state.token = Some(seen.text().unwrap_or_else(text).into());
+        let text: Arc<str> = seen.text().unwrap_or_else(text);
+        state.token = Some(text.clone().into());
         if !within {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
             return Err(self.reject(Reason::TokenTooLarge, "Bad token; too large"));
@@ -182,6 +183,7 @@ impl Jwt {
             state.authenticate_again(decided.caller.clone(), None);
             return Ok(());
         }
+        seen.set_basis(basis.as_ref());
         let mut scratch = Vec::new();
         let jws = match seen.jws(&token) {
             Some(jws) => jws,
@@ -193,7 +195,7 @@ impl Jwt {
         trace.record(|| Step::passed(Check::Header, near::header(&jws)));
         let result = self.check(request, state, &token, (&jws, &seen), trace);
         match (&result, basis) {
-            (Ok(()), Some(basis)) => self.lent.verified.keep(&seen, basis, state),
+            (Ok(()), Some(basis)) => self.lent.verified.keep(&seen, &text, basis, state),
             (Ok(()), None) => {}
             (Err(_), _) => {
                 state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);

@@ -1,5 +1,5 @@
 //! What is remembered of tokens whose signature was verified, so that one that comes again costs neither its signature's verification
-//! nor, if it comes often, its reading.
+//! nor, from the third time on, its reading.
 //!
 //! An entry says things that never cease to be true: this key verified this very token, and the token says this. Whether what it says
 //! is good enough (audience, credential, consumer) is asked anew by every request, unless a plugin has decided that already from the
@@ -8,9 +8,10 @@
 //!
 //! Two tables. *Signatures* has a tag of 128 bits over the key's identity (algorithm and bytes, or the secret) and the whole token,
 //! under a key that this process drew at random and never shows: two tokens or two keys are confused with a probability of less than
-//! 2^-110 for each try, whoever chooses them, and no try tells anything about the next. *Read* has tokens that came at least twice,
-//! whole and parsed, with the key that verified them; they are compared byte by byte. They are found by a seeded hash of all their
-//! bytes, so that how long a comparison takes tells nothing about a token that one does not have already.
+//! 2^-110 for each try, whoever chooses them, and no try tells anything about the next. *Often* has tokens that came at least twice,
+//! whole, with what plugins decided about them, or, where no decision can be kept, with what they say and the key that verified them;
+//! they are compared byte by byte. They are found by a seeded hash of all their bytes, so that how long a comparison takes tells nothing
+//! about a token that one does not have already.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -28,11 +29,11 @@ use crate::jose::{Algorithm, Identity, Jws, Object, Registered, VerificationKey,
 /// Memory of one signature: tag, hash table slot, list links, and the share of ghosts and of slack in the tables.
 const SIGNATURE_BYTES: usize = 112;
 
-/// Memory of a token that was read, besides the token and what it says.
-const READ_BYTES: usize = 480;
+/// Memory of a token that comes often, besides its text, what was decided about it, and what it says.
+const OFTEN_BYTES: usize = 300;
 
-/// What share of the memory tokens that were read may have; the rest is for signatures, which are smaller by ten times.
-const READ_SHARE: (usize, usize) = (2, 3);
+/// What share of the memory tokens that come often may have; the rest is for signatures, which are smaller by six times.
+const OFTEN_SHARE: (usize, usize) = (2, 3);
 
 type Tag = [u8; 16];
 
@@ -46,7 +47,7 @@ pub struct Verified {
 struct Memory {
     signatures: Cache<Tag, ()>,
     tagger: LessSafeKey,
-    read: Cache<TokenText, Arc<Entry>, Bytes, RandomState>,
+    often: Cache<TokenText, Arc<Entry>, Bytes, RandomState>,
 }
 
 /// What a signature is verified with.
@@ -64,9 +65,15 @@ pub struct Outcome {
     pub cached: bool,
 }
 
-/// A token as it was presented, with what is remembered of it: from before, or since it was verified again.
+/// A token as it was presented, with what is remembered of it.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(OnceLock<Arc<Entry>>);
+pub struct Seen {
+    entry: Option<Arc<Entry>>,
+    /// Whether a decision about it can be kept; then what it says is not.
+    decidable: bool,
+    /// Of a token that was verified before: what is to be kept beside a decision.
+    again: OnceLock<(Registered, Algorithm)>,
+}
 
 /// What is remembered of a token: first what is asked most.
 #[derive(Debug)]
@@ -75,11 +82,12 @@ struct Entry {
     decided: Decisions,
     text: TokenText,
     registered: Registered,
-    known: Arc<Known>,
+    /// What it says, once somebody wanted to know who keeps no decision.
+    read: Option<Arc<Read>>,
 }
 
 /// A token that was read and verified.
-struct Known {
+struct Read {
     /// Where the second dot is.
     payload_end: usize,
     header: Object<'static>,
@@ -100,16 +108,17 @@ enum KnownVerifier {
 #[derive(Clone, Debug)]
 struct Bytes;
 
-impl std::fmt::Debug for Known {
+impl std::fmt::Debug for Read {
     /// Without the token and its key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Known").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("Read").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
 
 impl Weighter<TokenText, Arc<Entry>> for Bytes {
     fn weight(&self, _: &TokenText, entry: &Arc<Entry>) -> u64 {
-        entry.known.bytes + entry.decided.bytes() as u64
+        let read = entry.read.as_ref().map_or(0, |read| read.bytes);
+        (OFTEN_BYTES + entry.text.0.len() + entry.decided.bytes()) as u64 + read
     }
 }
 
@@ -143,34 +152,42 @@ impl Verifier<'_> {
 }
 
 impl Seen {
-    /// The token as a JWS, if it was read before.
+    /// The token as a JWS, if what it says is kept.
     pub fn jws<'a>(&'a self, token: &'a [u8]) -> Option<Jws<'a>> {
-        let entry = self.entry()?;
-        let known = &*entry.known;
-        let (header, claims): (&'a Object<'a>, &'a Object<'a>) = (&known.header, &known.claims);
+        let entry = self.entry.as_deref()?;
+        let read = entry.read.as_deref()?;
+        let (header, claims): (&'a Object<'a>, &'a Object<'a>) = (&read.header, &read.claims);
         Some(Jws {
             header: Cow::Borrowed(header),
             claims: Cow::Borrowed(claims),
             registered: entry.registered,
-            algorithm: known.algorithm,
-            signing_input: token.get(..known.payload_end)?,
-            signature: &known.signature,
+            algorithm: read.algorithm,
+            signing_input: token.get(..read.payload_end)?,
+            signature: &read.signature,
         })
     }
 
-    /// The token's text, if it was read before.
+    /// The token's text, if it came often.
     pub fn text(&self) -> Option<Arc<str>> {
-        Some(self.entry()?.text.0.clone())
+        Some(self.entry.as_ref()?.text.0.clone())
     }
 
     /// What was decided about it, if it was from the same.
     pub fn decided(&self, basis: &Basis) -> Option<(&Decided, &Registered)> {
-        let entry = self.entry()?;
+        let entry = self.entry.as_deref()?;
         Some((entry.decided.from(basis)?, &entry.registered))
     }
 
-    fn entry(&self) -> Option<&Entry> {
-        self.0.get().map(|entry| &**entry)
+    /// Says what a decision about it will be made from, if that can be kept.
+    pub fn set_basis(&mut self, basis: Option<&Basis>) {
+        let has_room = |basis: &Basis| self.entry.as_ref().is_none_or(|entry| entry.decided.has_room_for(basis));
+        self.decidable = basis.is_some_and(has_room);
+    }
+
+    /// Whether the token was read before, and is this verifier's.
+    fn is_verified_by(&self, verifier: Verifier<'_>) -> bool {
+        let read = self.entry.as_ref().and_then(|entry| entry.read.as_ref());
+        read.is_some_and(|read| read.verifier.is(verifier))
     }
 }
 
@@ -180,12 +197,12 @@ impl Memory {
         let mut secret = [0; 16];
         aws_lc_rs::rand::fill(&mut secret).ok()?;
         let tagger = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret).ok()?);
-        let read = bytes / READ_SHARE.1 * READ_SHARE.0;
-        let signatures = ((bytes - read) / SIGNATURE_BYTES).max(1);
+        let often = bytes / OFTEN_SHARE.1 * OFTEN_SHARE.0;
+        let signatures = ((bytes - often) / SIGNATURE_BYTES).max(1);
         let lifecycle = DefaultLifecycle::default();
-        // A small token with its claims is three times what an entry itself takes.
-        let read = Cache::with(read / (3 * READ_BYTES), read as u64, Bytes, RandomState::default(), lifecycle);
-        Some(Self { signatures: Cache::new(signatures), tagger, read })
+        // A small token with a decision is twice what an entry itself takes.
+        let often = Cache::with(often / (2 * OFTEN_BYTES), often as u64, Bytes, RandomState::default(), lifecycle);
+        Some(Self { signatures: Cache::new(signatures), tagger, often })
     }
 
     /// GCM's tag over nothing but authenticated data. A nonce must not be repeated where tags are seen; these leave the process as
@@ -213,12 +230,14 @@ impl Memory {
     }
 
     /// Keeps a token with what it says.
-    fn keep(&self, verifier: Verifier<'_>, token: &[u8], jws: &Jws<'_>) -> Option<Arc<Entry>> {
+    fn keep_read(&self, verifier: Verifier<'_>, seen: &Seen, token: &[u8], jws: &Jws<'_>) {
         // Three segments of base64url.
-        let text = std::str::from_utf8(token).ok()?;
-        let text: Arc<str> = text.into();
-        let bytes = READ_BYTES + text.len() + jws.signature.len() + jws.header.heap_bytes() + jws.claims.heap_bytes();
-        let known = Known {
+        let Ok(text) = std::str::from_utf8(token) else { return };
+        let text = seen.text().unwrap_or_else(|| text.into());
+        /// Of the value itself.
+        const OWN: usize = size_of::<Read>() + 16;
+        let bytes = OWN + jws.signature.len() + jws.header.heap_bytes() + jws.claims.heap_bytes();
+        let read = Read {
             bytes: bytes as u64,
             payload_end: jws.signing_input.len(),
             header: jws.header.clone().into_owned().into_owned(),
@@ -227,14 +246,12 @@ impl Memory {
             signature: jws.signature.into(),
             verifier: KnownVerifier::of(verifier),
         };
-        let (text, registered) = (TokenText(text), jws.registered);
-        Some(self.put(Entry { decided: Decisions::default(), text, registered, known: Arc::new(known) }))
+        let decided = seen.entry.as_ref().map(|entry| entry.decided.clone()).unwrap_or_default();
+        self.put(Entry { decided, text: TokenText(text), registered: jws.registered, read: Some(Arc::new(read)) });
     }
 
-    fn put(&self, entry: Entry) -> Arc<Entry> {
-        let (text, entry) = (entry.text.clone(), Arc::new(entry));
-        self.read.insert(text, entry.clone());
-        entry
+    fn put(&self, entry: Entry) {
+        self.often.insert(entry.text.clone(), Arc::new(entry));
     }
 }
 
@@ -246,27 +263,30 @@ impl Verified {
 
     /// What is remembered of a token.
     pub fn seen(&self, token: &[u8]) -> Seen {
-        let found = self.memory.as_ref().and_then(|memory| memory.read.get(token));
-        Seen(found.map_or_else(OnceLock::new, OnceLock::from))
+        Seen { entry: self.memory.as_ref().and_then(|memory| memory.often.get(token)), ..Seen::default() }
     }
 
     /// Whether the signature at the end of `token`, which is `jws`, is the verifier's. Only valid ones are remembered: failures are
     /// not worth the memory an attacker could make of them. Nor is what came once: it is read again when it comes again, and `seen`
-    /// from then on.
+    /// from then on, if no decision about it can be kept.
     pub fn verify(&self, verifier: Verifier<'_>, seen: &Seen, token: &[u8], jws: &Jws<'_>) -> Outcome {
-        if seen.entry().is_some_and(|entry| entry.known.verifier.is(verifier)) {
-            return Outcome { valid: true, cached: true };
+        let known = || {
+            // There is one already where another key verified the token before.
+            let _ = seen.again.set((jws.registered, jws.algorithm));
+            Outcome { valid: true, cached: true }
+        };
+        if seen.is_verified_by(verifier) {
+            return known();
         }
         let remembered = self.memory.as_ref().and_then(|memory| Some((memory, memory.tag(verifier, token)?)));
         let Some((memory, tag)) = remembered else {
             return Outcome { valid: verifier.verify(jws.signing_input, jws.signature), cached: false };
         };
         if memory.signatures.get(&tag).is_some() {
-            if let Some(entry) = memory.keep(verifier, token, jws) {
-                // There is one already where another key verified the token before.
-                let _ = seen.0.set(entry);
+            if !seen.decidable {
+                memory.keep_read(verifier, seen, token, jws);
             }
-            return Outcome { valid: true, cached: true };
+            return known();
         }
         let valid = verifier.verify(jws.signing_input, jws.signature);
         if valid {
@@ -275,13 +295,16 @@ impl Verified {
         Outcome { valid, cached: false }
     }
 
-    /// Keeps what was just decided about a token, if the token is remembered.
-    pub fn keep(&self, seen: &Seen, basis: Basis, state: &State) {
-        let (Some(memory), Some(entry)) = (&self.memory, seen.entry()) else { return };
-        let decided = Decided::of(basis, Some(entry.known.algorithm), state);
-        if let Some(decided) = decided.and_then(|decided| entry.decided.with(decided)) {
-            let (text, known) = (entry.text.clone(), entry.known.clone());
-            memory.put(Entry { decided, text, registered: entry.registered, known });
+    /// Keeps what was just decided about a token, which is `text`, if it was verified before.
+    pub fn keep(&self, seen: &Seen, text: &Arc<str>, basis: Basis, state: &State) {
+        let (Some(memory), Some((registered, algorithm))) = (&self.memory, seen.again.get()) else { return };
+        let before = seen.entry.as_deref();
+        let none = Decisions::default();
+        let decided = Decided::of(basis, Some(*algorithm), state)
+            .and_then(|decided| before.map_or(&none, |entry| &entry.decided).with(decided));
+        if let Some(decided) = decided {
+            let (text, read) = (TokenText(text.clone()), before.and_then(|entry| entry.read.clone()));
+            memory.put(Entry { decided, text, registered: *registered, read });
         }
     }
 
@@ -296,9 +319,9 @@ impl Verified {
 }
 
 impl Default for Verified {
-    /// 48 MiB: the signatures of a hundred thousand tokens and more, and some twenty thousand tokens read.
+    /// 128 MiB: a hundred thousand tokens that come often, and the signatures of four times as many.
     fn default() -> Self {
-        Self::new(48 * 1024 * 1024)
+        Self::new(128 * 1024 * 1024)
     }
 }
 

@@ -37,8 +37,8 @@ impl Oidc {
                 at.passed(Check::Sources, || format!("a token of {} bytes in {}", token.len(), place.told()));
                 let started = Started::now();
                 let within = token.len() <= self.lent.token_limit;
-                let seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
-                let token = seen.text().unwrap_or_else(|| lossy(&token).into());
+                let mut seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
+                let token: Arc<str> = seen.text().unwrap_or_else(|| lossy(&token).into());
                 at.state.token = Some(token.clone().into());
                 if !within {
                     let limit = self.lent.token_limit;
@@ -50,9 +50,10 @@ impl Oidc {
                 if basis.is_some_and(|basis| self.decided(at, (&token, &seen), &basis, started)) {
                     return Ok(());
                 }
+                seen.set_basis(basis.as_ref());
                 let result = self.token(at, Accepted { token: &token, refresh: None, place: &place }, &seen);
                 if let Some(basis) = basis.filter(|_| result.is_ok()) {
-                    self.lent.verified.keep(&seen, basis, at.state);
+                    self.lent.verified.keep(&seen, &token, basis, at.state);
                 }
                 return result;
             }

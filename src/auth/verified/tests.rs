@@ -1,4 +1,6 @@
 use super::*;
+use crate::auth::directory::Directory;
+use crate::auth::testing;
 use crate::jose::{Algorithm, Compact, SigningKey, Value};
 
 /// As a plugin does it.
@@ -135,9 +137,54 @@ fn a_token_is_read_once_when_it_comes_often_and_forgotten_when_memory_is_short()
         kept += i32::from(cache.seen(token.as_bytes()).text().is_some());
     }
     assert!(kept > 0);
-    let read = &cache.memory.as_ref().unwrap().read;
-    assert!(read.weight() <= (1 << 20), "{}", read.weight());
-    assert!(read.len() < 300, "{}", read.len());
+    let often = &cache.memory.as_ref().unwrap().often;
+    assert!(often.weight() <= (1 << 20), "{}", often.weight());
+    assert!(often.len() < 300, "{}", often.len());
+}
+
+#[test]
+fn a_decision_is_kept_in_place_of_what_a_token_says() {
+    let signer = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let key = VerificationKey::from_pem(Algorithm::EdDsa, &signer.public_pem().unwrap()).unwrap();
+    let token: Arc<str> = signer.sign(&Default::default(), &Default::default()).unwrap().into();
+    let cache = Verified::new(1 << 20);
+    let directory = Directory::default();
+    let sent = testing::get().in_force(1);
+    let request = sent.request(&directory);
+    let consumer = Arc::new(testing::consumer(1, Some("alice"), None));
+    let plugins = [0_u64; 20];
+    let bases = plugins.each_ref().map(|plugin| Basis::new(&request, plugin, 0).unwrap());
+    // What a plugin does that finds no decision; whether the signature was known.
+    let decide = |basis: &Basis, decided_by: Option<&Basis>| {
+        let mut seen = cache.seen(token.as_bytes());
+        seen.set_basis(Some(basis));
+        let mut scratch = Vec::new();
+        let jws = seen.jws(token.as_bytes());
+        let was_read = jws.is_some();
+        let jws = jws.unwrap_or_else(|| Jws::parse(token.as_bytes(), &mut scratch).unwrap());
+        let outcome = cache.verify(Verifier::Key(&key), &seen, token.as_bytes(), &jws);
+        assert!(outcome.valid);
+        let mut state = State::default();
+        state.authenticate(Some(consumer.clone()), None);
+        if let Some(basis) = decided_by {
+            cache.keep(&seen, &token, *basis, &state);
+        }
+        (outcome.cached, was_read)
+    };
+    let is_decided = |basis: &Basis| cache.seen(token.as_bytes()).decided(basis).is_some();
+    assert_eq!(decide(&bases[0], Some(&bases[0])), (false, false));
+    assert!(!is_decided(&bases[0]), "once is not often");
+    for basis in &bases[..16] {
+        assert_eq!(decide(basis, Some(basis)), (true, false));
+        assert!(is_decided(basis));
+    }
+    // There is no room for more decisions: what it says is kept, and the decisions stay.
+    assert_eq!(decide(&bases[16], Some(&bases[16])), (true, false));
+    assert_eq!(decide(&bases[17], Some(&bases[17])), (true, true));
+    assert!(!is_decided(&bases[16]) && bases[..16].iter().all(is_decided));
+    let other = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let other = VerificationKey::from_pem(Algorithm::EdDsa, &other.public_pem().unwrap()).unwrap();
+    assert!(!verify(&cache, &other, &token).valid, "the decisions are not about this key");
 }
 
 #[test]
