@@ -30,7 +30,7 @@ use crate::jose::{Algorithm, Identity, Jws, Object, Registered, VerificationKey,
 const SIGNATURE_BYTES: usize = 112;
 
 /// Memory of a token that comes often, besides its text, what was decided about it, and what it says.
-const OFTEN_BYTES: usize = 300;
+const OFTEN_BYTES: usize = 360;
 
 /// What share of the memory tokens that come often may have; the rest is for signatures, which are smaller by six times.
 const OFTEN_SHARE: (usize, usize) = (2, 3);
