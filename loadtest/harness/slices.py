@@ -20,7 +20,7 @@ from .processes import LOAD, tree
 
 CONNECTIONS, ROUNDS_A_SLICE = 32, 12
 # How often a token comes until nothing about it is new, and how many tokens there may be for that.
-KNOWN_AFTER, MOST_KNOWN = 3, 20_000
+KNOWN_AFTER, MOST_KNOWN = 3, 100_000
 LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 # Student's t at 95 % for so many starts.
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}

@@ -2,7 +2,8 @@
 //!
 //! A serving thread writes a line where it is to lie, in a buffer that is its own as long as it does; the writer takes whole buffers and
 //! gives emptied ones back. So a line is no allocation that another thread frees, and nobody waits: whose buffer is being taken
-//! writes into another one. Knows nothing of what a line says.
+//! writes into another one. There is one more than there are processors; only where more threads than that write at the same moment,
+//! so that some of them lost the processor in the middle of a line, does one wait for another's line. Knows nothing of what a line says.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst, fence};
@@ -75,7 +76,7 @@ impl Waiting {
         let own = own() % self.places.len().max(1);
         let (before, from) = self.places.split_at_checked(own)?;
         let mut all = from.iter().chain(before);
-        // The last word is for the case that threads lost the processor in the middle of their lines, in all places at once.
+        // Waits only where threads lost the processor in the middle of their lines, in all places at once.
         all.find_map(|place| place.0.try_lock()).or_else(|| Some(self.places.first()?.0.lock()))
     }
 
