@@ -29,7 +29,7 @@ SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=100, row_rounds=50, la
              consumers=[1000, 10_000, 100_000])
 QUICK = dict(SHORT, seconds=5, rate=200, reps=1, rounds=20, row_rounds=12, starts=3, latency_rounds=4, requests=20_000, soak=20,
              consumers=[1000, 10_000], live=(1, 10_000), tokens=10_000, reloads=2)
-CHOSEN = ("seconds", "rate", "reps", "measure", "rounds", "soak", "consumers")
+CHOSEN = ("seconds", "rate", "reps", "measure", "rounds", "row_rounds", "soak", "consumers")
 
 
 def arguments():
@@ -43,6 +43,7 @@ def arguments():
     parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 2; 1)")
     parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1; 1)")
     parser.add_argument("--rounds", type=int, help="rounds of `added` (300; 100; 20)")
+    parser.add_argument("--row-rounds", type=int, help="rounds of `rows`, in all starts (100; 50; 12)")
     parser.add_argument("--soak", type=int, help="seconds of `soak` (1800; 300; 20)")
     parser.add_argument("--report", help="folder of the report (target/loadtest/report); `loadtest` for one to be committed")
     parser.add_argument("--consumers", type=int, nargs="+", help="sizes of `scale` and `rows` (1000 to 1000000; to 100000; to 10000)")
