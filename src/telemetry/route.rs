@@ -101,7 +101,7 @@ pub(super) struct Series {
     verdicts: [Verdicts; PLUGINS.len()],
     ingress: AtomicU64,
     egress: AtomicU64,
-    latencies: OnceLock<Box<[Histogram; 3]>>,
+    latencies: OnceLock<[Histogram; 3]>,
 }
 
 impl Series {
@@ -169,9 +169,8 @@ impl RouteMetrics {
         if !self.process.kong_latencies {
             return;
         }
-        let [kong, upstream, request] = &**series.latencies.get_or_init(|| {
-            Box::new([Histogram::new(&KONG_BOUNDS), Histogram::new(&UPSTREAM_BOUNDS), Histogram::new(&UPSTREAM_BOUNDS)])
-        });
+        let [kong, upstream, request] =
+            series.latencies.get_or_init(|| [&KONG_BOUNDS[..], &UPSTREAM_BOUNDS, &UPSTREAM_BOUNDS].map(Histogram::new));
         kong.observe(latencies.gateway);
         if let Some(took) = latencies.upstream {
             upstream.observe(took);
