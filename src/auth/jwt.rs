@@ -185,10 +185,8 @@ impl Jwt {
         }
         seen.set_basis(basis.as_ref());
         let mut scratch = Vec::new();
-        let jws = match seen.jws(&token) {
-            Some(jws) => jws,
-            None => Jws::parse(&token, &mut scratch).map_err(|fault| self.malformed(fault, &token, request, trace))?,
-        };
+        let read = seen.read(&token, &mut scratch);
+        let jws = read.map_err(|fault| self.malformed(fault, &token, request, trace))?;
         trace.record(|| {
             Step::passed(Check::Structure, "three segments of base64url, header and payload are JSON objects")
         });
@@ -239,10 +237,12 @@ impl Jwt {
             return Err(self.reject(Reason::AlgKeyMismatch, "Invalid algorithm"));
         }
         trace.record(|| Step::passed(Check::Algorithm, format!("{}, as the credential says", jws.algorithm)));
+        // Looked up before it is needed: this and the secret are places in memory, which the processor asks for side by side.
+        let consumer = request.directory.consumer(credential.entity.consumer.id);
         self.verify(credential, token, (jws, seen), request, state, trace)?;
         self.check_times(&jws.registered, request.now, trace)?;
 
-        let Some(consumer) = request.directory.consumer(credential.entity.consumer.id) else {
+        let Some(consumer) = consumer else {
             trace.record(|| Step::failed(Check::Consumer, "the credential's consumer does not exist"));
             let message = format!("Could not find consumer for '{}={key}'", self.key_claim);
             return Err(Rejection::message(Reason::ConsumerUnknown, StatusCode::UNAUTHORIZED, message));

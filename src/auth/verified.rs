@@ -11,31 +11,35 @@
 //! 2^-110 for each try, whoever chooses them, and no try tells anything about the next. *Often* has tokens that came at least twice,
 //! whole, with what plugins decided about them, or, where no decision can be kept, with what they say and the key that verified them;
 //! they are compared byte by byte. They are found by a seeded hash of all their bytes, so that how long a comparison takes tells nothing
-//! about a token that one does not have already.
+//! about a token that one does not have already. Once that table is full, only some of those that come again are put into it: with more
+//! tokens in turn than it holds each would drive out another one before either is of use.
+
+mod tags;
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use foldhash::quality::RandomState;
-use quick_cache::Weighter;
-use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, Weighter};
 
+use self::tags::{Tag, Tags};
 use super::State;
 use super::decided::{Basis, Decided, Decisions};
 use super::token_text::TokenText;
-use crate::jose::{Algorithm, Identity, Jws, Object, Registered, VerificationKey, hmac};
-
-/// Memory of one signature: tag, hash table slot, list links, and the share of ghosts and of slack in the tables.
-const SIGNATURE_BYTES: usize = 112;
+use crate::jose::{Algorithm, Fault, Identity, Jws, Object, Registered, VerificationKey, hmac};
 
 /// Memory of a token that comes often, besides its text, what was decided about it, and what it says.
 const OFTEN_BYTES: usize = 360;
 
-/// What share of the memory tokens that come often may have; the rest is for signatures, which are smaller by six times.
-const OFTEN_SHARE: (usize, usize) = (2, 3);
+/// What share of the memory signatures have; the rest is for tokens that come often, which are larger by fifty times.
+const SIGNATURES_SHARE: usize = 8;
 
-type Tag = [u8; 16];
+/// Of so many tokens that come again one is put into a full table.
+const ADMITTED: u32 = 8;
 
 /// Tokens that were verified. Bounded; safe to share.
 #[derive(Debug)]
@@ -45,9 +49,27 @@ pub struct Verified {
 
 #[derive(Debug)]
 struct Memory {
-    signatures: Cache<Tag, ()>,
+    signatures: Tags,
     tagger: LessSafeKey,
-    often: Cache<TokenText, Arc<Entry>, Bytes, RandomState>,
+    often: Cache<TokenText, Arc<Entry>, Bytes, RandomState, Evicted>,
+    /// Whether anything was ever driven out of `often`.
+    full: Arc<AtomicBool>,
+}
+
+/// Notes that a table is full.
+#[derive(Clone, Debug)]
+struct Evicted(Arc<AtomicBool>);
+
+impl Lifecycle<TokenText, Arc<Entry>> for Evicted {
+    /// What is driven out goes after the table's lock: for one that comes it is mostly one or two.
+    type RequestState = [Option<(TokenText, Arc<Entry>)>; 2];
+
+    fn on_evict(&self, state: &mut Self::RequestState, text: TokenText, entry: Arc<Entry>) {
+        self.0.store(true, Relaxed);
+        if let Some(room) = state.iter_mut().find(|room| room.is_none()) {
+            *room = Some((text, entry));
+        }
+    }
 }
 
 /// What a signature is verified with.
@@ -152,8 +174,16 @@ impl Verifier<'_> {
 }
 
 impl Seen {
+    /// The token as a JWS: as it is remembered, or else read.
+    ///
+    /// # Errors
+    /// What is wrong with its form.
+    pub fn read<'a>(&'a self, token: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Jws<'a>, Fault> {
+        self.jws(token).map_or_else(|| Jws::parse(token, scratch), Ok)
+    }
+
     /// The token as a JWS, if what it says is kept.
-    pub fn jws<'a>(&'a self, token: &'a [u8]) -> Option<Jws<'a>> {
+    fn jws<'a>(&'a self, token: &'a [u8]) -> Option<Jws<'a>> {
         let entry = self.entry.as_deref()?;
         let read = entry.read.as_deref()?;
         let (header, claims): (&'a Object<'a>, &'a Object<'a>) = (&read.header, &read.claims);
@@ -197,12 +227,26 @@ impl Memory {
         let mut secret = [0; 16];
         aws_lc_rs::rand::fill(&mut secret).ok()?;
         let tagger = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret).ok()?);
-        let often = bytes / OFTEN_SHARE.1 * OFTEN_SHARE.0;
-        let signatures = ((bytes - often) / SIGNATURE_BYTES).max(1);
-        let lifecycle = DefaultLifecycle::default();
+        let signatures = bytes / SIGNATURES_SHARE;
+        let often = bytes - signatures;
+        let full = Arc::<AtomicBool>::default();
+        let evicted = Evicted(full.clone());
         // A small token with a decision is twice what an entry itself takes.
-        let often = Cache::with(often / (2 * OFTEN_BYTES), often as u64, Bytes, RandomState::default(), lifecycle);
-        Some(Self { signatures: Cache::new(signatures), tagger, often })
+        let often = Cache::with(often / (2 * OFTEN_BYTES), often as u64, Bytes, RandomState::default(), evicted);
+        Some(Self { signatures: Tags::new(signatures), tagger, often, full })
+    }
+
+    /// Whether a token that comes again is to be kept whole.
+    fn admits(&self, seen: &Seen) -> bool {
+        thread_local! {
+            static CAME: Cell<u32> = const { Cell::new(0) };
+        }
+        if seen.entry.is_some() || !self.full.load(Relaxed) {
+            return true;
+        }
+        let came = CAME.get().wrapping_add(1);
+        CAME.set(came);
+        came.is_multiple_of(ADMITTED)
     }
 
     /// GCM's tag over nothing but authenticated data. A nonce must not be repeated where tags are seen; these leave the process as
@@ -282,7 +326,10 @@ impl Verified {
         let Some((memory, tag)) = remembered else {
             return Outcome { valid: verifier.verify(jws.signing_input, jws.signature), cached: false };
         };
-        if memory.signatures.get(&tag).is_some() {
+        if memory.signatures.has(&tag) {
+            if !memory.admits(seen) {
+                return Outcome { valid: true, cached: true };
+            }
             if !seen.decidable {
                 memory.keep_read(verifier, seen, token, jws);
             }
@@ -290,7 +337,7 @@ impl Verified {
         }
         let valid = verifier.verify(jws.signing_input, jws.signature);
         if valid {
-            memory.signatures.insert(tag, ());
+            memory.signatures.put(&tag);
         }
         Outcome { valid, cached: false }
     }
@@ -319,7 +366,7 @@ impl Verified {
 }
 
 impl Default for Verified {
-    /// 128 MiB: a hundred thousand tokens that come often, and the signatures of four times as many.
+    /// 128 MiB: a hundred thousand tokens that come often, and the signatures of ten times as many.
     fn default() -> Self {
         Self::new(128 * 1024 * 1024)
     }

@@ -25,8 +25,7 @@ impl Oidc {
         then: impl FnOnce(&mut Attempt<'_, T>, &Jws<'_>) -> Result<(), Halt>,
     ) -> Result<(), Halt> {
         let mut scratch = Vec::new();
-        let read = seen.jws(token.as_bytes()).map_or_else(|| Jws::parse(token.as_bytes(), &mut scratch), Ok);
-        let jws = match read {
+        let jws = match seen.read(token.as_bytes(), &mut scratch) {
             Ok(jws) => jws,
             Err(fault) => {
                 let (check, reason) = malformed(fault);
@@ -144,8 +143,7 @@ impl Oidc {
             return;
         }
         let mut scratch = Vec::new();
-        let read = seen.jws(token.as_bytes()).map_or_else(|| Jws::parse(token.as_bytes(), &mut scratch), Ok);
-        let Ok(jws) = read else { return };
+        let Ok(jws) = seen.read(token.as_bytes(), &mut scratch) else { return };
         if let Some(Whose::Of(provider)) = jws.claims.str("iss").map(|issuer| self.issuers.whose(issuer)) {
             self.note(provider, &jws, now);
         }
