@@ -227,13 +227,13 @@ impl Memory {
         let mut secret = [0; 16];
         aws_lc_rs::rand::fill(&mut secret).ok()?;
         let tagger = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret).ok()?);
-        let signatures = bytes / SIGNATURES_SHARE;
-        let often = bytes - signatures;
+        let signatures = Tags::new(bytes / SIGNATURES_SHARE);
+        let often = bytes.saturating_sub(signatures.bytes());
         let full = Arc::<AtomicBool>::default();
         let evicted = Evicted(full.clone());
         // A small token with a decision is twice what an entry itself takes.
         let often = Cache::with(often / (2 * OFTEN_BYTES), often as u64, Bytes, RandomState::default(), evicted);
-        Some(Self { signatures: Tags::new(signatures), tagger, often, full })
+        Some(Self { signatures, tagger, often, full })
     }
 
     /// Whether a token that comes again is to be kept whole.
