@@ -182,7 +182,7 @@ class Edges:
                     start_floor(False, upstream.port, folder) as floor, \
                     start_haproxy(self.material, "none", upstream.port, folder, binds) as haproxy:
                 self.targets = targets_of(gateway, floor, haproxy, {gateway: (tls, h2), haproxy: (peer_tls, peer_h2)})
-                yield self.targets
+                yield [self.targets]
 
         return started(opened, self.starts, self.rounds, self.say)
 

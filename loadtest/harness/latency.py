@@ -18,7 +18,7 @@ class Timed:
     """A target of `slices.turns`: µs of the median request of a slice at a fixed rate."""
 
     def __init__(self, name, proxy, path, token, rate, seconds):
-        self.name, self.rate, self.seconds, self.values, self.p99 = name, rate, seconds, [], []
+        self.name, self.rate, self.seconds, self.values, self.p99, self.also = name, rate, seconds, [], [], {}
         self.client = Paced(proxy.port, [request(path, token)], 16)
 
     def prepare(self):
@@ -49,7 +49,7 @@ def latency(material, upstream, folder, rounds, starts, seconds, say):
                 targets = [Timed(name, proxy, path, token, rate, seconds) for name, proxy, path in [
                     ("service alone", upstream, "/open"), ("floor", floor, "/open"), ("open route", gateway, "/open"),
                     ("RS256", gateway, "/RS256"), ("HAProxy, RS256", haproxy, "/RS256")]]
-                yield targets
+                yield [targets]
                 for target in targets:
                     p99[target.name].append(target.p99)
 

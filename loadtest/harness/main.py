@@ -23,13 +23,13 @@ def say(text):
 
 
 # What a run takes, by its kind. `rounds` are those of slices, in all starts of the processes.
-USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=300, row_rounds=100, starts=5, latency_rounds=30, slice=2, requests=400_000, soak=1800,
+USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=300, row_rounds=160, starts=8, latency_rounds=30, slice=2, requests=400_000, soak=1800,
              consumers=[1000, 10_000, 100_000, 1_000_000], live=(1, 10_000, 1_000_000), tokens=100_000, reloads=3)
-SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=100, row_rounds=50, latency_rounds=15, slice=1, requests=120_000, soak=300,
+SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=100, row_rounds=64, latency_rounds=18, slice=1, requests=120_000, soak=300,
              consumers=[1000, 10_000, 100_000])
 QUICK = dict(SHORT, seconds=5, rate=200, reps=1, rounds=20, row_rounds=12, starts=3, latency_rounds=4, requests=20_000, soak=20,
              consumers=[1000, 10_000], live=(1, 10_000), tokens=10_000, reloads=2)
-CHOSEN = ("seconds", "rate", "reps", "measure", "rounds", "row_rounds", "soak", "consumers")
+CHOSEN = ("seconds", "rate", "reps", "measure", "rounds", "row_rounds", "latency_rounds", "starts", "soak", "consumers")
 
 
 def arguments():
@@ -43,7 +43,9 @@ def arguments():
     parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 2; 1)")
     parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1; 1)")
     parser.add_argument("--rounds", type=int, help="rounds of `added` (300; 100; 20)")
-    parser.add_argument("--row-rounds", type=int, help="rounds of `rows`, in all starts (100; 50; 12)")
+    parser.add_argument("--row-rounds", type=int, help="rounds of `rows`, in all starts (160; 64; 12)")
+    parser.add_argument("--latency-rounds", type=int, help="rounds of `latency`, in all starts (30; 18; 4)")
+    parser.add_argument("--starts", type=int, help="how often processes are started that are compared (8; 8; 3)")
     parser.add_argument("--soak", type=int, help="seconds of `soak` (1800; 300; 20)")
     parser.add_argument("--report", help="folder of the report (target/loadtest/report); `loadtest` for one to be committed")
     parser.add_argument("--consumers", type=int, nargs="+", help="sizes of `scale` and `rows` (1000 to 1000000; to 100000; to 10000)")
@@ -101,13 +103,13 @@ class Run:
 
     def latency(self):
         size = self.size
-        found, points = latency.latency(self.material, self.service, self.folder, size.latency_rounds, min(size.starts, 3), size.slice, say)
+        found, points = latency.latency(self.material, self.service, self.folder, size.latency_rounds, min(size.starts, 6), size.slice, say)
         self.measured["latency"] = points
         self.add(found)
 
     def edges(self):
         size = self.size
-        self.parts("edges", edges.Edges(self.material, self.folder, size.row_rounds // 2, min(size.starts, 4), say).parts())
+        self.parts("edges", edges.Edges(self.material, self.folder, size.row_rounds // 2, min(size.starts, 6), say).parts())
 
     def compare(self):
         self.measured["comparison"] = compare(self.material, self.service, self.folder, self.size.measure, self.size.reps, say)

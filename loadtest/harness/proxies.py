@@ -204,7 +204,15 @@ def start_floor(deny, service_port, folder, check=None, cpus=SUBJECT, threads=1)
     """Pingora with nothing on it: `loadtest/floor`; `check`: but a signature of this algorithm to verify for each request."""
     port = free_port()
     env = {"FLOOR_THREADS": str(threads)} | ({"FLOOR_DENY": "1"} if deny else {}) | ({"FLOOR_CHECK": check} if check else {})
-    return Proxy("floor", port, [FLOOR, str(port), str(service_port)], cpus, folder / "floor", env).wait_until_up()
+    return Floor("floor", port, [FLOOR, str(port), str(service_port)], cpus, folder / "floor", env).wait_until_up()
+
+
+class Floor(Proxy):
+    def checks(self):
+        """Seconds that checks took so far, and their number."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/checks", timeout=10) as answer:
+            took, count = answer.headers["X-Checks"].split()
+        return [int(took) / 1e9, int(count)]
 
 
 class Gateway(Proxy):

@@ -11,9 +11,11 @@ from . import scale, tools, verdicts
 from .material import ALGORITHMS
 from .processes import CPUS, LOAD, SUBJECT
 from .proxies import GATEWAY, Gateway, service, start_envoy, start_floor, start_haproxy, start_nginx
-from .slices import Once, Target, started
+from .slices import CONNECTIONS, MOST_KNOWN, Once, Target, started
 
 ROUTES = 10_000
+# The route that `scale.generate` makes, and what a remembered token of its takes, with room to spare.
+PATH, A_TOKEN = "/api/00000", 1_200
 IDLE_LIMIT = 25
 MISS = 'portcullis_verify_duration_seconds_{}{{algorithm="{}",cache="miss",result="valid"}}'
 
@@ -41,7 +43,6 @@ class Rows:
         """Beside the bare framework and other proxies; tokens seen before and tokens never seen."""
         material, port = self.material, self.upstream.port
         new = {a: [material.mint(a, n) for n in range(Once.tokens(max(2, self.rounds // self.starts)))] for a in ALGORITHMS}
-        verified = {algorithm: [] for algorithm in ALGORITHMS}
 
         @contextlib.contextmanager
         def opened(number):
@@ -56,38 +57,32 @@ class Rows:
             peers += [lambda a=a: start_floor(False, port, folder / f"check-{a}", a) for a in ALGORITHMS]
             with together(*peers) as (gateway, floor, hs, rs, es, envoy_es, envoy_ed, nginx, long, deny, *checks):
                 tokens = material.tokens
-                targets = [
-                    Target("floor", floor, "/open", tokens["HS256"][:1]), Target("open", gateway, "/open", tokens["HS256"][:1]),
-                    *(Target(f"open {a}", gateway, "/open", tokens[a][:1]) for a in ALGORITHMS[1:]),
-                    *(Target(f"check {a}", check, "/open", tokens["HS256"][:1]) for a, check in zip(ALGORITHMS, checks)),
-                    *(Target(f"{a} seen", gateway, f"/{a}", tokens[a]) for a in ALGORITHMS),
-                    *(Target(f"{a} seen, {who.name}", who, f"/{a}", tokens[a])
-                      for a, who in [("HS256", hs), ("RS256", rs), ("ES256", es), ("ES256", envoy_es), ("EdDSA", envoy_ed)]),
-                    *(Once(f"{a} new", gateway, f"/{a}", new[a]) for a in ALGORITHMS),
-                    *(Once(f"{a} new, {who.name}", who, f"/{a}", new[a])
-                      for a, who in [("HS256", hs), ("RS256", rs), ("ES256", es), ("EdDSA", envoy_ed)]),
-                    Target("401", gateway, "/HS256", [None], 401), Target("401, floor", deny, "/HS256", [None], 401),
-                    Target("bad, floor", deny, "/HS256", tokens["bad"], 401), Target("401, haproxy", hs, "/HS256", [None], 401),
-                    Target("bad", gateway, "/HS256", tokens["bad"], 401), Target("bad, haproxy", hs, "/HS256", tokens["bad"], 401),
-                    Target("8 KiB", long, "/HS256", tokens["8k"]), Target("8 KiB, nginx", nginx, "/HS256", tokens["8k"]),
+                bare = lambda row, proxy=floor: Target(f"floor, {row}", proxy, "/open", tokens["HS256"][:1])
+                seen = {"HS256": [hs], "RS256": [rs], "ES256": [es, envoy_es], "EdDSA": [envoy_ed]}
+                once = {"HS256": hs, "RS256": rs, "ES256": es, "EdDSA": envoy_ed}
+                yield [
+                    [bare("open"), Target("open", gateway, "/open", tokens["HS256"][:1])],
+                    *([bare(f"{a} seen"), Target(f"{a} seen", gateway, f"/{a}", tokens[a]),
+                       *(Target(f"{a} seen, {who.name}", who, f"/{a}", tokens[a]) for who in others)] for a, others in seen.items()),
+                    *([bare(f"{a} new"), Target(f"check {a}", check, "/open", tokens["HS256"][:1], checks=check.checks),
+                       Target(f"open {a}", gateway, "/open", tokens[a][:1]),
+                       Once(f"{a} new", gateway, f"/{a}", new[a], checks=lambda a=a: self.misses(gateway, a)),
+                       Once(f"{a} new, {once[a].name}", once[a], f"/{a}", new[a])] for a, check in zip(ALGORITHMS, checks)),
+                    [Target("401", gateway, "/HS256", [None], 401), Target("401, floor", deny, "/HS256", [None], 401),
+                     Target("401, haproxy", hs, "/HS256", [None], 401)],
+                    [Target("bad", gateway, "/HS256", tokens["bad"], 401), Target("bad, floor", deny, "/HS256", tokens["bad"], 401),
+                     Target("bad, haproxy", hs, "/HS256", tokens["bad"], 401)],
+                    [Target("8 KiB", long, "/HS256", tokens["8k"]), Target("8 KiB, nginx", nginx, "/HS256", tokens["8k"])],
                 ]
-                before = {a: self.misses(gateway, a) for a in ALGORITHMS}
-                yield targets
-                for algorithm in ALGORITHMS:
-                    took, count = (x - y for x, y in zip(self.misses(gateway, algorithm), before[algorithm]))
-                    verified[algorithm].append((took * 1e6 / max(1, count), count))
 
         s = started(opened, self.starts, self.rounds, self.say)
-        yield verdicts.ratio("route without authentication", 1.05, s.ratio("open", "floor"), self.slices, "bare Pingora")
-        yield verdicts.ratio("HS256, seen before", 1.0, s.ratio("HS256 seen", "HS256 seen, haproxy"), self.slices, "HAProxy",
-                             least=s.ratio("floor", "HS256 seen, haproxy"))
-        for algorithm, limit, other, name in [("RS256", 0.6, "haproxy", "HAProxy"), ("ES256", 0.6, "haproxy", "HAProxy"),
+        yield verdicts.ratio("route without authentication", 1.05, s.ratio("open", "floor, open"), self.slices, "bare Pingora")
+        for algorithm, limit, other, name in [("HS256", 1.0, "haproxy", "HAProxy"), ("RS256", 0.6, "haproxy", "HAProxy"), ("ES256", 0.6, "haproxy", "HAProxy"),
                                               ("ES256", 0.5, "envoy", "Envoy with its cache"), ("EdDSA", 0.5, "envoy", "Envoy with its cache")]:
-            measured = s.ratio(f"{algorithm} seen", f"{algorithm} seen, {other}")
-            least = s.ratio("floor", f"{algorithm} seen, {other}")
+            measured, least = (s.ratio(one, f"{algorithm} seen, {other}") for one in (f"{algorithm} seen", f"floor, {algorithm} seen"))
             yield verdicts.ratio(f"{algorithm}, seen before", limit, measured, f"{self.slices}; 1,000 tokens", name, least=least)
         for algorithm in ALGORITHMS:
-            yield self.unseen(s, algorithm, verified[algorithm])
+            yield self.unseen(s, algorithm)
             other, name = ("envoy", "Envoy") if algorithm == "EdDSA" else ("haproxy", "HAProxy")
             measured, least = (s.ratio(name, f"{algorithm} new, {other}") for name in (f"{algorithm} new", f"check {algorithm}"))
             yield verdicts.ratio(f"{algorithm}, never seen", 1.0, measured, f"{self.slices}; each token once", name, least=least,
@@ -102,25 +97,16 @@ class Rows:
     def misses(self, gateway, algorithm):
         return [gateway.metric(MISS.format(part, algorithm)) for part in ("sum", "count")]
 
-    def unseen(self, slices, algorithm, verified):
-        """Over the open route with a token as long and the verification itself, whose time the gateway's histogram tells."""
-        value, error = slices.difference(f"{algorithm} new", "open" if algorithm == ALGORITHMS[0] else f"open {algorithm}")
-        # A clock's time, to which other work on the machine only ever adds, while the machine's own speed changes: it is between the least
-        # and the median of the starts, and what that leaves open is part of the error.
-        times = sorted(us for us, _ in verified)
-        low, high = times[0], times[len(times) // 2]
-        raw, open_ = (low + high) / 2, (high - low) / 2
-        # Those 1,000 that were seen in the rest of the run were new once, too.
-        due = Once.tokens(max(2, self.rounds // self.starts))
-        if any(count < due for _, count in verified):
-            note = f"only {min(count for _, count in verified):.0f} of {due} were verified"
-            return verdicts.row(f"{algorithm}, never seen", "–", f"{value:+.2f} ± {error:.2f} µs", verdicts.UNDECIDED, self.slices, note)
-        how = f"{self.slices}; each token once; over the open route, less the time of the signature check itself as the gateway's metrics have it"
-        note = f"{value:+.2f} ± {error:.2f} with the check, which takes {raw:.2f} ± {open_:.2f}"
+    def unseen(self, slices, algorithm):
+        """Over the open route with a token as long and the verification itself."""
+        check = f"check {algorithm}: the check"
+        note = "{:+.2f} ± {:.2f} with the check, which takes {:.2f} ± {:.2f} in bare Pingora, and with the gateway's memory of signatures {:.2f} ± {:.2f}".format(
+            *slices.difference(f"{algorithm} new", f"open {algorithm}"), *slices.value(check), *slices.value(f"{algorithm} new: the check"))
+        how = f"{self.slices}; each token once; over the open route and the time of the same check in bare Pingora, by its clock in a slice of the same round"
         # A check leaves less of what the rest of a request needs in the processor's caches, whoever makes it.
-        check, error_ = slices.difference(f"check {algorithm}", "floor")
-        return verdicts.difference(f"{algorithm}, never seen: over the open route and the check", 3.0, (value - raw, error + open_), how, note=note,
-                                   least=(check - raw, error_ + open_))
+        return verdicts.difference(f"{algorithm}, never seen: over the open route and the check", 3.0,
+                                   slices.difference(f"{algorithm} new", f"open {algorithm}", check), how, note=note,
+                                   least=slices.difference(f"check {algorithm}", f"floor, {algorithm} new", check))
 
     def settings(self):
         """Many routes, the access log, the histograms: one process each, and one more that differs in nothing."""
@@ -142,12 +128,14 @@ class Rows:
                     # The same paths to all; every one of them once before the first slice.
                     target.requests = [target.requests[0].replace(b"GET / ", f"GET {path} ".encode()) for path in paths]
                     target.warm = 1 + ROUTES // 32
-                yield targets
+                yield [targets]
                 (self.folder / "access.log").unlink(missing_ok=True)
 
-        s = started(opened, self.starts, self.rounds, self.say)
+        # What is asked for is less than two processes of one program differ by, and one of these is started in a moment.
+        starts, rounds = 4 * self.starts, max(2, self.rounds // self.starts // 2)
+        s = started(opened, starts, starts * rounds, self.say)
         control = "a second process of the same differs by {:+.2f} ± {:.2f} µs".format(*s.difference("control", "one route"))
-        how = f"{self.slices}; two processes; 10,000 paths in turn"
+        how = f"slices of 384 requests in turns, {starts} starts, {rounds} rounds each; two processes; 10,000 paths in turn"
         yield verdicts.difference("10,000 routes over one", 1.0, s.difference("routes", "one route"), how, note=control)
         yield verdicts.difference("access log on (a file) over off", 1.5, s.difference("log", "one route"), f"{how}; the thread that writes it included", note=control)
         own = "kong_latency_metrics only: the gateway's own histograms cannot be switched off"
@@ -155,38 +143,48 @@ class Rows:
 
     def credentials(self):
         """The same request with few and many credentials in the configuration, all tokens in turn."""
-        sizes = [1, *self.sizes]
+        few, exp = [size for size in self.sizes if size <= MOST_KNOWN], int(time.time()) + 24 * 3600
+        every = [jwt.encode({"iss": f"key-{n:06d}", "exp": exp}, scale.secret(n), algorithm="HS256") for n in range(max(self.sizes))]
+        # As many tokens of one credential: what is remembered of tokens is the same then.
+        of_one = [jwt.encode({"iss": "key-000000", "exp": exp + n}, scale.secret(0), algorithm="HS256") for n in range(max(few))]
 
-        exp = int(time.time()) + 24 * 3600
+        def gateway(credentials, name, **settings):
+            return self.gateway(scale.generate(1, credentials, self.upstream.port, 0, "json"), f"credentials-{name}", **settings)
 
-        def minted(size):
-            return [jwt.encode({"iss": f"key-{n:06d}", "exp": exp}, scale.secret(n), algorithm="HS256") for n in range(size)]
-
-        every = minted(max(sizes))
-        # As many tokens of one credential: what is remembered of tokens, and what is not, is the same then.
-        of_one = [jwt.encode({"iss": "key-000000", "exp": exp + n}, scale.secret(0), algorithm="HS256") for n in range(max(sizes))]
+        what = "{:,} credentials, all tokens in turn".format
 
         @contextlib.contextmanager
         def opened(number):
-            made = [lambda size=size: self.gateway(scale.generate(1, size, self.upstream.port, 0, "json"), f"credentials-{size}") for size in sizes]
-            made += [lambda size=size: self.gateway(scale.generate(1, 1, self.upstream.port, 0, "json"), f"tokens-{size}") for size in sizes[1:]]
-            with together(*made) as gateways:
-                yield [
-                    *(Target(f"{size}", gateway, "/api/00000", every[:size]) for size, gateway in zip(sizes, gateways)),
-                    *(Target(f"of one, {size}", gateway, "/api/00000", of_one[:size])
-                      for size, gateway in zip(sizes[1:], gateways[len(sizes):])),
-                ]
+            made = [lambda: gateway(1, "one"), *(lambda size=size: gateway(size, f"{size}") for size in few), *(lambda size=size: gateway(1, f"of-one-{size}") for size in few)]
+            with together(*made) as (one, *others):
+                yield [[
+                    Target("1", one, PATH, every[:1]),
+                    *(Target(f"{size}", gateway, PATH, every[:size]) for size, gateway in zip(few, others)),
+                    *(Target(f"of one, {size}", gateway, PATH, of_one[:size]) for size, gateway in zip(few, others[len(few):])),
+                ]]
 
-        # A million is slow to start, and its tokens to send once.
-        starts = self.starts if max(sizes) <= 100_000 else min(3, self.starts)
-        s = started(opened, starts, self.rounds * starts // self.starts, self.say)
-        for size in sizes[1:]:
-            yield verdicts.ratio(f"{size:,} credentials, all tokens in turn", 1.10, s.ratio(f"{size}", f"of one, {size}"),
-                                 f"slices in turns, {starts} starts", "one credential with as many tokens")
-            # A token that is one of more than are remembered is read and verified each time, whosever it is.
+        s = started(opened, self.starts, self.rounds, self.say)
+        for size in few:
+            yield verdicts.ratio(what(size), 1.10, s.ratio(f"{size}", f"of one, {size}"), self.slices, "one credential with as many tokens")
             tokens = "as many tokens of one credential: {:.3f} ± {:.3f} ×".format(*s.ratio(f"of one, {size}", "1"))
-            yield verdicts.ratio(f"{size:,} credentials, all tokens in turn", 1.10, s.ratio(f"{size}", "1"),
-                                 f"slices in turns, {starts} starts", "one credential with one token", tokens)
+            yield verdicts.ratio(what(size), 1.10, s.ratio(f"{size}", "1"), self.slices, "one credential with one token", tokens)
+        # More tokens than are remembered as it is set: each is read again, as only its signature is known. And with memory for all of them.
+        for size in (size for size in self.sizes if size > MOST_KNOWN):
+            room = f"{-(-size * A_TOKEN // 2**20)}m"
+
+            @contextlib.contextmanager
+            def opened(number):
+                with together(lambda: gateway(1, "one"), lambda: gateway(size, "as-set"), lambda: gateway(size, "room", verified_token_cache_size=room)) as (one, as_set, large):
+                    targets = [Target("1", one, PATH, every[:1]), Target("as set", as_set, PATH, every[:size]), Target("room", large, PATH, every[:size])]
+                    targets[2].warm = 1 + 2 * size // CONNECTIONS
+                    yield [targets]
+
+            # It is slow to start, and its tokens to send.
+            starts = min(4, self.starts)
+            s = started(opened, starts, self.rounds * starts // self.starts, self.say)
+            how = f"slices of 384 requests in turns, {starts} starts, {max(2, self.rounds // self.starts)} rounds each"
+            yield verdicts.ratio(what(size), 1.10, s.ratio("as set", "1"), how, "one credential with one token", "more than are remembered: each is read anew")
+            yield verdicts.ratio(f"{what(size)}, verified_token_cache_size {room}", 1.10, s.ratio("room", "1"), how, "one credential with one token")
 
     def threads(self):
         """Requests of two worker threads over those of one, and what stands in the way of more."""

@@ -23,7 +23,7 @@ CONNECTIONS, ROUNDS_A_SLICE = 32, 12
 KNOWN_AFTER, MOST_KNOWN = 3, 100_000
 LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 # Student's t at 95 % for so many starts.
-STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 10: 2.26, 12: 2.20, 16: 2.13, 20: 2.09, 32: 2.04}
 
 
 def request(path, token=None, more=""):
@@ -52,8 +52,12 @@ class Target:
     # Rounds of a slice, and those just before it, for the processor's caches.
     length, lead = ROUNDS_A_SLICE, 1
 
-    def __init__(self, name, proxy, path, tokens, status=200):
+    def __init__(self, name, proxy, path, tokens, status=200, checks=None):
+        """`checks`: what asks the proxy for the seconds that signature checks took so far, and for their number, of which there is one a
+        request. Then `also` has µs of a check in each slice: in the very slices, as the machine changes its speed."""
         self.name, self.pid, self.port, self.status, self.at, self.values = name, proxy.pid, proxy.port, status, 0, []
+        # Other values that are found in the same slices, by name.
+        self.checks, self.also = checks, {self.check: []} if checks else {}
         self.requests = [request(path, token) for token in tokens]
         # All requests are sent before the first slice: as often as it takes until they are known, if they are no more than anything
         # remembers. With tokens that must be new in each slice only some are, see `Once`.
@@ -76,11 +80,25 @@ class Target:
                 self.due(answer)
         return rounds * CONNECTIONS
 
+    @property
+    def check(self):
+        return f"{self.name}: the check"
+
     def prepare(self):
         self.run(self.warm)
 
     def slice(self):
         """µs of CPU a request."""
+        before = self.checks and self.checks()
+        used = self.used()
+        if self.checks:
+            seconds, count = (now - then for now, then in zip(self.checks(), before))
+            if count < self.length * CONNECTIONS:
+                raise RuntimeError(f"{self.name}: only {count} were verified")
+            self.also[self.check].append(seconds * 1e6 / count)
+        return used
+
+    def used(self):
         while True:
             self.run(self.lead)
             before = nanoseconds(self.pid)
@@ -102,8 +120,8 @@ class Target:
 class Once(Target):
     """Each token is sent once and never again."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
         self.warm = 30
 
     def run(self, rounds):
@@ -176,8 +194,10 @@ class Slices(collections.defaultdict):
     def median(self, name):
         return statistics.median(value for group in self[name] for value in group)
 
-    def difference(self, name, base):
-        return combine([[a - b for a, b in zip(*pair)] for pair in zip(self[name], self[base])])
+    def difference(self, name, *bases):
+        """Over all the others together."""
+        groups = zip(*(self[one] for one in (name, *bases)))
+        return combine([[value - sum(others) for value, *others in zip(*group)] for group in groups])
 
     def ratio(self, name, base):
         mean, error = combine([[math.log(max(a, 1e-3) / max(b, 1e-3)) for a, b in zip(*pair)] for pair in zip(self[name], self[base])])
@@ -185,17 +205,21 @@ class Slices(collections.defaultdict):
 
 
 def started(opened, starts, rounds, say):
-    """Slices of what `opened(number)`, a context, gives: a list of targets. Each start has its share of the rounds."""
+    """Slices of what `opened(number)`, a context, gives: lists of targets that take turns with each other. Each start has its share of
+    the rounds."""
     os.sched_setaffinity(0, set(LOAD))
     slices = Slices()
     for number in range(starts):
-        with opened(number) as targets:
+        with opened(number) as groups:
+            targets = [target for group in groups for target in group]
             try:
-                turns(targets, max(2, rounds // starts))
+                for group in groups:
+                    turns(group, max(2, rounds // starts))
             finally:
                 for target in targets:
                     target.close()
             for target in targets:
-                slices[target.name].append(target.values)
+                for name, values in {target.name: target.values, **target.also}.items():
+                    slices[name].append(values)
         say(f"  start {number + 1} of {starts}: " + ", ".join(f"{t.name} {statistics.median(t.values):.1f}" for t in targets))
     return slices

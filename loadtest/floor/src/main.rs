@@ -2,9 +2,12 @@
 //!
 //! `floor LISTEN_PORT SERVICE_PORT`: what the gateway's own share of a request is measured against (`loadtest/run compare`). Pingora
 //! as it comes, with the system's allocator, on one thread or `FLOOR_THREADS`. `FLOOR_DENY=1` answers 401 to everything, over kept connections. `FLOOR_CHECK=RS256`, or
-//! another algorithm, checks a signature for each request, always the same: what a check costs where requests are served. Not for use.
+//! another algorithm, checks a signature for each request, always the same: what a check costs where requests are served; `/checks` answers with
+//! the nanoseconds that checks took so far and their number (in a field, `X-Checks`). Not for use.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use aws_lc_rs::encoding::AsDer;
@@ -27,6 +30,8 @@ struct Floor {
     service: SocketAddr,
     deny: bool,
     check: Option<Check>,
+    took: AtomicU64,
+    checked: AtomicU64,
 }
 
 /// As long as what is signed of a usual token.
@@ -90,7 +95,19 @@ impl ProxyHttp for Floor {
             header.insert_header("Content-Length", "0")?;
             session.write_response_header(Box::new(header), true).await?;
         }
-        assert!(self.check.as_ref().is_none_or(Check::holds), "a good signature");
+        let Some(check) = &self.check else { return Ok(self.deny) };
+        if session.req_header().uri.path() == "/checks" {
+            let mut header = ResponseHeader::build(200, Some(2))?;
+            header.insert_header("X-Checks", format!("{} {}", self.took.load(Relaxed), self.checked.load(Relaxed)))?;
+            header.insert_header("Content-Length", "0")?;
+            session.write_response_header(Box::new(header), true).await?;
+            return Ok(true);
+        }
+        let started = Instant::now();
+        assert!(check.holds(), "a good signature");
+        let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.took.fetch_add(took, Relaxed);
+        self.checked.fetch_add(1, Relaxed);
         Ok(self.deny)
     }
 
@@ -114,7 +131,8 @@ fn main() {
     server.bootstrap();
     let check = std::env::var("FLOOR_CHECK").ok().map(|algorithm| Check::new(&algorithm));
     let deny = std::env::var_os("FLOOR_DENY").is_some();
-    let floor = Floor { service: SocketAddr::from(([127, 0, 0, 1], service)), deny, check };
+    let service = SocketAddr::from(([127, 0, 0, 1], service));
+    let floor = Floor { service, deny, check, took: AtomicU64::new(0), checked: AtomicU64::new(0) };
     let mut proxy = http_proxy_service(&server.configuration, floor);
     proxy.add_tcp(&format!("127.0.0.1:{listen}"));
     server.add_service(proxy);
