@@ -4,6 +4,7 @@
 //! ([`SharedTable`]), so one changed credential among a million costs microseconds.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ pub struct JwtCredential {
     pub entity: Arc<JwtSecret>,
     /// A fault when the key cannot be used: the credential loads with a warning and authenticates nobody.
     pub key: Result<CredentialKey, KeyFault>,
+    /// The minute in which its use was noted last.
+    pub(in crate::auth) noted: AtomicU32,
 }
 
 /// Index by the credential's own key (`key`, `client_id`).
@@ -176,7 +179,7 @@ impl Directory {
         }
         let credential = match prepared.filter(|prepared| Arc::ptr_eq(&prepared.entity, &entity)) {
             Some(prepared) => prepared.clone(),
-            None => Arc::new(JwtCredential { key: prepare_key(&entity), entity }),
+            None => Arc::new(JwtCredential { key: prepare_key(&entity), entity, noted: AtomicU32::new(0) }),
         };
         if let Err(fault) = &credential.key {
             let finding = format!("the credential cannot authenticate anyone: {fault}");

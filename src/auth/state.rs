@@ -145,13 +145,36 @@ impl Caller {
 
     /// Whether this use is the first in its minute that this value is asked about; `now` in seconds since the UNIX epoch.
     pub fn is_first_use(&self, now: u64) -> bool {
-        let minute = u32::try_from(now / 60).unwrap_or(u32::MAX);
+        let minute = minute(now);
         let first = self.noted.load(Relaxed) != minute;
         if first {
             self.noted.store(minute, Relaxed);
         }
         first
     }
+
+    /// Has `note` note the credential's use, unless that was done in this minute already; it says whether it did. `now` in seconds
+    /// since the UNIX epoch.
+    pub fn note_use(&self, now: u64, note: impl FnOnce() -> bool) {
+        let minute = minute(now);
+        // What is remembered of a token comes first: the credential is another place in memory.
+        if self.noted.load(Relaxed) == minute {
+            return;
+        }
+        let credential = match &self.credential {
+            Some(Credential::Jwt(credential)) => Some(&credential.noted),
+            _ => None,
+        };
+        if credential.is_some_and(|noted| noted.load(Relaxed) == minute) || note() {
+            for noted in credential.into_iter().chain([&self.noted]) {
+                noted.store(minute, Relaxed);
+            }
+        }
+    }
+}
+
+fn minute(now: u64) -> u32 {
+    u32::try_from(now / 60).unwrap_or(u32::MAX)
 }
 
 /// Who a request was found to come from.
@@ -332,5 +355,37 @@ impl State {
         self.fallback = Some(reason);
         self.verdict = Some(Verdict::Anonymous(reason));
         self.authenticated = Some(Authenticated::new(Principal::Anonymous(consumer)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::auth::testing;
+
+    #[test]
+    fn a_credentials_use_is_noted_once_a_minute_whichever_token_it_was() {
+        let secret = testing::jwt_secret(1, 1, "k", Algorithm::Hs256, "secret", None);
+        let directory = testing::directory([secret], []);
+        let of_jwt = || Caller::new(None, directory.jwt.get("k").cloned().map(Credential::Jwt), None);
+        let of_text = || Caller::new(None, Some(Credential::Text("k".into())), None);
+        let noted = Cell::new(0);
+        let use_at = |caller: &Caller, now, is_free| {
+            let before = noted.get();
+            caller.note_use(now, || {
+                noted.set(before + 1);
+                is_free
+            });
+            noted.get() - before
+        };
+        let (one, other) = (of_jwt(), of_jwt());
+        assert_eq!(use_at(&one, 6_000, false), 1);
+        assert_eq!(use_at(&one, 6_001, true), 1, "it could not be noted before");
+        assert_eq!((use_at(&one, 6_059, true), use_at(&other, 6_059, true)), (0, 0));
+        assert_eq!((use_at(&other, 6_060, true), use_at(&one, 6_060, true)), (1, 0));
+        let (one, other) = (of_text(), of_text());
+        assert_eq!((use_at(&one, 6_000, true), use_at(&one, 6_000, true), use_at(&other, 6_000, true)), (1, 0, 1));
     }
 }

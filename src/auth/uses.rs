@@ -46,26 +46,27 @@ impl Uses {
     }
 
     /// It was used, at a time in seconds since the epoch. Most uses find their minute noted already. Never waits: while another use
-    /// is being entered this one goes unnoted, and the next will be.
-    pub fn touch(&self, owner: impl Hash, name: &str, now: u64) {
+    /// is being entered this one goes unnoted, and the next will be. Whether there is nothing left to do for this minute.
+    pub fn touch(&self, owner: impl Hash, name: &str, now: u64) -> bool {
         let minute = u32::try_from(now / 60).unwrap_or(u32::MAX);
-        let Some((key, shard)) = self.place(owner, name) else { return };
+        let Some((key, shard)) = self.place(owner, name) else { return true };
         {
-            let Some(uses) = shard.try_read() else { return };
+            let Some(uses) = shard.try_read() else { return false };
             if let Some(last) = uses.get(&key) {
                 if last.load(Relaxed) < minute {
                     last.store(minute, Relaxed);
                 }
-                return;
+                return true;
             }
             if uses.len() >= MOST {
                 self.full.store(true, Relaxed);
-                return;
+                return true;
             }
         }
-        if let Some(mut uses) = shard.try_write() {
+        shard.try_write().is_some_and(|mut uses| {
             uses.insert(key, AtomicU32::new(minute));
-        }
+            true
+        })
     }
 
     /// When it was last used, in seconds since the epoch.
@@ -90,11 +91,18 @@ mod tests {
         let uses = Uses::default();
         let (one, two) = (1, 2);
         assert_eq!(uses.last(one, "k"), None);
-        uses.touch(one, "k", 6_001);
+        assert!(uses.touch(one, "k", 6_001));
         uses.touch(one, "k", 6_119);
         uses.touch(one, "k", 6_000);
         assert_eq!(uses.last(one, "k"), Some(6_060));
         assert_eq!((uses.last(two, "k"), uses.last(one, "other")), (None, None));
         assert!(!uses.is_full());
+        // While another use is being entered this one is to be noted later.
+        let entering: Vec<_> = uses.shards.iter().map(RwLock::write).collect();
+        assert!(!uses.touch(one, "k", 9_000));
+        drop(entering);
+        assert_eq!(uses.last(one, "k"), Some(6_060));
+        assert!(uses.touch(one, "k", 9_000));
+        assert_eq!(uses.last(one, "k"), Some(9_000));
     }
 }

@@ -49,8 +49,8 @@ impl Gateway {
         {
             // A subject of an identity provider is no credential of ours, unless its token was issued here.
             let opaque = ctx.state.verification.is_some_and(|verification| verification.algorithm.is_none());
-            if (by != "openid-connect" || opaque) && caller.is_first_use(now) {
-                live.uses.touch(consumer.id, credential, now);
+            if by != "openid-connect" || opaque {
+                caller.note_use(now, || live.uses.touch(consumer.id, credential, now));
             }
         }
         let (reason, anonymous) = match (ctx.reason, ctx.state.fallback) {
