@@ -5,8 +5,7 @@
 //! times of a token are compared anew by every request. Only acceptances are kept.
 
 use super::changes::KeptChanges;
-use super::identity::KeptNames;
-use super::{Authenticated, Principal, Request, State};
+use super::{Authenticated, Request, State};
 use crate::jose::Algorithm;
 
 /// What a decision was made from, besides the token.
@@ -45,21 +44,13 @@ impl Decided {
     /// What a plugin has just decided; `None` when it authenticated nobody.
     pub fn of(basis: Basis, algorithm: Option<Algorithm>, state: &State) -> Option<Self> {
         let changes = KeptChanges::of(&state.headers);
-        let caller = state.authenticated()?.clone();
-        if let Principal::Authenticated(caller) = caller.principal() {
-            caller.keep_names();
-        }
-        Some(Self { basis, algorithm, caller, changes })
+        Some(Self { basis, algorithm, caller: state.authenticated()?.clone(), changes })
     }
 
     /// In memory, about.
     fn bytes(&self) -> usize {
-        const CALLER: usize = 160;
-        let names = match self.caller.principal() {
-            Principal::Authenticated(caller) => caller.names().map_or(0, KeptNames::bytes),
-            Principal::Anonymous(_) => 0,
-        };
-        CALLER + names + self.changes.as_ref().map_or(0, KeptChanges::bytes)
+        const CALLER: usize = 128;
+        CALLER + self.changes.as_ref().map_or(0, KeptChanges::bytes)
     }
 }
 

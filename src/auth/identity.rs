@@ -40,50 +40,6 @@ fn fold(byte: u8) -> u8 {
     if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
 
-/// What a consumer and its credential are called, as headers have it and in one piece of memory: what is remembered of a token is mostly
-/// waited for, and consumer, credential and each of their names are places of their own.
-pub struct KeptNames(Box<[u8]>);
-
-/// In the order in which they are sent.
-static OWN: [&HeaderName; 4] = [&X_CONSUMER_ID, &X_CONSUMER_CUSTOM_ID, &X_CONSUMER_USERNAME, &X_CREDENTIAL_IDENTIFIER];
-
-/// In place of a length: there is no such header.
-const ABSENT: u8 = u8::MAX;
-
-impl KeptNames {
-    /// `None` where one is too long to be kept.
-    pub fn of(caller: &Caller) -> Option<Self> {
-        let mut kept = vec![ABSENT; OWN.len()];
-        for (name, value) in own_headers(caller) {
-            let length = u8::try_from(value.len()).ok().filter(|length| *length != ABSENT)?;
-            *kept.iter_mut().zip(OWN).find(|(_, own)| *own == name)?.0 = length;
-            kept.extend_from_slice(value.as_bytes());
-        }
-        Some(Self(kept.into()))
-    }
-
-    fn headers(&self) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
-        let (lengths, mut rest) = self.0.split_at_checked(OWN.len()).unwrap_or_default();
-        OWN.iter().zip(lengths).filter(|(_, length)| **length != ABSENT).filter_map(move |(name, length)| {
-            let (value, after) = rest.split_at_checked(usize::from(*length))?;
-            rest = after;
-            // They were a value's bytes.
-            Some((*name, HeaderValue::from_bytes(value).ok()?))
-        })
-    }
-
-    /// In memory.
-    pub fn bytes(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl std::fmt::Debug for KeptNames {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.headers()).finish()
-    }
-}
-
 /// Headers, and whom they were made for.
 struct Made {
     caller: Arc<Caller>,
@@ -102,7 +58,7 @@ type Fields = Box<[(&'static HeaderName, HeaderValue)]>;
 
 impl Made {
     fn of(caller: &Arc<Caller>) -> Self {
-        let (own, issued) = (kept_headers(caller).collect(), issued_headers(caller).collect());
+        let (own, issued) = (own_headers(caller).collect(), issued_headers(caller).collect());
         Self { caller: caller.clone(), own, issued, staying: STAYING, rival: 0 }
     }
 
@@ -191,14 +147,7 @@ pub fn headers(authenticated: &Authenticated) -> impl Iterator<Item = (&'static 
     let anonymous = anonymous.into_iter().flat_map(|consumer| {
         consumer_headers(Some(consumer)).chain([(&X_ANONYMOUS_CONSUMER, HeaderValue::from_static("true"))])
     });
-    caller.into_iter().flat_map(|caller| kept_headers(caller).chain(issued_headers(caller))).chain(anonymous)
-}
-
-/// Those of the consumer and the credential, from one piece of memory where they are kept so.
-fn kept_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
-    let kept = caller.names();
-    let made = if kept.is_none() { Some(own_headers(caller)) } else { None };
-    kept.into_iter().flat_map(KeptNames::headers).chain(made.into_iter().flatten())
+    caller.into_iter().flat_map(|caller| own_headers(caller).chain(issued_headers(caller))).chain(anonymous)
 }
 
 fn own_headers(caller: &Caller) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
@@ -318,9 +267,6 @@ mod tests {
             for token in &tokens {
                 let (consumer, credential) = (Some(alice.clone()), Some(Credential::Text("k".into())));
                 let caller = Caller::new(consumer, credential, Some(token));
-                if token.userid.is_some() {
-                    caller.keep_names();
-                }
                 let seen = shown(Principal::Authenticated(Arc::new(caller)));
                 let said = seen.iter().filter_map(|line| line.strip_prefix("x-authenticated-")).collect::<Vec<_>>();
                 let expected = [("scope", &token.scope), ("userid", &token.userid)];
@@ -334,32 +280,6 @@ mod tests {
         for n in (0..2000).map(|n| n * 7 % many.len()) {
             assert_eq!(shown(of(&many[n], "k"))[1], format!("x-consumer-username: user-{n}"));
         }
-    }
-
-    #[test]
-    fn names_are_kept_as_they_are_sent() {
-        let long = |length| "n".repeat(length);
-        let cases = [
-            (Some("alice"), Some("a-1"), "k"),
-            (Some("zoë"), None, "café"),
-            (None, Some("line\nbreak"), "k"),
-            (Some(""), Some(""), ""),
-        ];
-        let cases = cases.map(|(name, custom_id, key)| (name.map(str::to_owned), custom_id, key, true));
-        let lengths = [(254, true), (255, false), (300, false)];
-        let lengths = lengths.map(|(length, fits)| (Some(long(length)), Some("a-1"), "k", fits));
-        for (name, custom_id, key, fits) in cases.into_iter().chain(lengths) {
-            let consumer = Arc::new(testing::consumer(1, name.as_deref(), custom_id));
-            let caller = Caller::new(Some(consumer), Some(Credential::Text(key.into())), None);
-            let expected: Vec<_> = own_headers(&caller).collect();
-            assert!(caller.names().is_none());
-            caller.keep_names();
-            assert_eq!(caller.names().map(|kept| kept.headers().collect::<Vec<_>>()), fits.then(|| expected.clone()));
-            assert_eq!(kept_headers(&caller).collect::<Vec<_>>(), expected);
-        }
-        let nobody = Caller::new(None, None, None);
-        nobody.keep_names();
-        assert_eq!(kept_headers(&nobody).count(), 0);
     }
 
     fn known(consumer: Option<Arc<Consumer>>, credential: &str) -> Principal {

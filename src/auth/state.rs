@@ -1,8 +1,8 @@
 //! What is known about a request so far, and what is to change before it goes on.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +12,6 @@ use super::Reason;
 use super::changes::{HeaderChanges, KeptChanges, KeptValue};
 use super::decided::Decided;
 use super::directory::JwtCredential;
-use super::identity::KeptNames;
 use super::oauth2::Named;
 use super::oauth2::store::Token;
 use crate::entity::{Consumer, Oauth2Credential};
@@ -101,8 +100,6 @@ pub struct Caller {
     pub issued: Option<Box<Issued>>,
     /// The minute in which the credential's use was noted last.
     noted: AtomicU32,
-    /// Once it is known that requests will come again from the same.
-    names: OnceLock<Option<KeptNames>>,
 }
 
 /// What an issued token says that is told to the service. A copy: the token itself is one more place in memory, among those of all
@@ -131,16 +128,7 @@ impl Caller {
     ) -> Self {
         let issued = issued.filter(|token| token.scope.is_some() || token.userid.is_some());
         let issued = issued.map(|token| Box::new(Issued::of(token)));
-        Self { consumer, credential, issued, noted: AtomicU32::new(0), names: OnceLock::new() }
-    }
-
-    /// Keeps what consumer and credential are called in one piece.
-    pub(in crate::auth) fn keep_names(&self) {
-        self.names.get_or_init(|| KeptNames::of(self));
-    }
-
-    pub(in crate::auth) fn names(&self) -> Option<&KeptNames> {
-        self.names.get()?.as_ref()
+        Self { consumer, credential, issued, noted: AtomicU32::new(0) }
     }
 
     /// Whether this use is the first in its minute that this value is asked about; `now` in seconds since the UNIX epoch.

@@ -176,7 +176,7 @@ settings! {
         max_token_size: Size = "16k",
             "Longest token that is looked at; a longer one is refused.";
         verified_token_cache_size: Size = "128m",
-            "Memory for tokens whose signature was verified (an eighth; 16 bytes each) and those that come often (the rest; 850 to 1,200 bytes each), so that one that comes again is not verified, read and decided about again; 0 turns it off. Times are checked for every request; claims, credential and consumer whenever configuration, consumers, credentials or keys have changed.";
+            "Memory for tokens whose signature was verified (an eighth; 16 bytes each) and those that come often (the rest; 750 to 1,000 bytes each), so that one that comes again is not verified, read and decided about again; 0 turns it off. Times are checked for every request; claims, credential and consumer whenever configuration, consumers, credentials or keys have changed.";
         max_request_headers: u64 = "256",
             "Header fields of a request; routing and plugins look at the first 100, as Kong's do.";
         max_request_header_size: Size = "64k",
