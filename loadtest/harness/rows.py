@@ -180,7 +180,7 @@ class Rows:
                     yield [targets]
 
             # It is slow to start, and its tokens to send.
-            starts = min(4, self.starts)
+            starts = min(3, self.starts)
             s = started(opened, starts, self.rounds * starts // self.starts, self.say)
             how = f"slices of 384 requests in turns, {starts} starts, {max(2, self.rounds // self.starts)} rounds each"
             yield verdicts.ratio(what(size), 1.10, s.ratio("as set", "1"), how, "one credential with one token", "more than are remembered: each is read anew")

@@ -366,7 +366,7 @@ impl Verified {
 }
 
 impl Default for Verified {
-    /// 128 MiB: a hundred thousand tokens that come often, and the signatures of ten times as many.
+    /// 128 MiB: a hundred and fifty thousand tokens that come often, and the signatures of a million.
     fn default() -> Self {
         Self::new(128 * 1024 * 1024)
     }
