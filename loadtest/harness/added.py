@@ -12,9 +12,11 @@ from . import material as stock
 from . import verdicts
 from .processes import LOAD, SUBJECT
 from .proxies import Gateway
-from .slices import Target, combine, fastest, turns
+from .slices import Target, combine, fastest, prepare, rotate
 
 CREDENTIAL = "00000000-0000-4000-8000-000000000001"
+# Rounds that a group of targets has in a row.
+BLOCK = 10
 
 
 def provider(algorithm):
@@ -75,17 +77,21 @@ class Pairs:
     def rows(self, rounds, say):
         """(name, least, median, added, plus or minus): µs of CPU a request, and what it is over the open route's, in the fastest third
         of the rounds."""
-        rows = []
-        for pairs in self.groups.values():
-            targets = [target for target, _ in pairs]
-            turns(targets, rounds)
+        groups, rows = [[target for target, _ in pairs] for pairs in self.groups.values()], []
+        for targets in groups:
+            prepare(targets)
+        # A group's rounds are spread over the whole time: a machine is slow for minutes.
+        for first in range(0, rounds, BLOCK):
+            for targets in groups:
+                rotate(targets, min(BLOCK, rounds - first))
+                for target in targets:
+                    target.close()
+        for targets, pairs in zip(groups, self.groups.values()):
             quick = fastest(targets)
             for target, base in pairs:
                 more, error = combine([[target.values[at] - base.values[at] for at in quick]])
                 rows.append((target.name, min(target.values), statistics.median(target.values), more, error))
                 say("{:44} least {:6.1f}  median {:6.1f}  added {:+6.2f} ± {:.2f} µs".format(*rows[-1]))
-            for target in targets:
-                target.close()
         return rows
 
 

@@ -148,10 +148,18 @@ def nanoseconds(pid):
 
 
 def turns(targets, rounds):
+    prepare(targets)
+    rotate(targets, rounds)
+
+
+def prepare(targets):
     for target in targets:
         target.prepare()
         # Another's million tokens may take longer than a connection may be idle; the first slice opens new ones.
         target.close()
+
+
+def rotate(targets, rounds):
     for _ in range(rounds):
         for target in random.sample(targets, len(targets)):
             target.values.append(target.slice())
