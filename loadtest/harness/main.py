@@ -115,7 +115,7 @@ class Run:
         self.measured["comparison"] = compare(self.material, self.service, self.folder, self.size.measure, self.size.reps, say)
 
     def added(self):
-        self.measured["added"] = added.added(self.material, self.service, self.folder, self.size.rounds, say, self.size.live)
+        self.measured["added"] = added.added(self.material, self.service, self.folder, self.size.rounds, self.size.starts, say, self.size.live)
         self.add(added.verdicts_of(self.measured["added"]))
 
     def hits(self):
