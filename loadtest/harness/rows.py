@@ -146,7 +146,7 @@ class Rows:
         few, exp = [size for size in self.sizes if size <= MOST_KNOWN], int(time.time()) + 24 * 3600
         every = [jwt.encode({"iss": f"key-{n:06d}", "exp": exp}, scale.secret(n), algorithm="HS256") for n in range(max(self.sizes))]
         # As many tokens of one credential: what is remembered of tokens is the same then.
-        of_one = [jwt.encode({"iss": "key-000000", "exp": exp + n}, scale.secret(0), algorithm="HS256") for n in range(max(few))]
+        of_one = [jwt.encode({"iss": "key-000000", "exp": exp + n}, scale.secret(0), algorithm="HS256") for n in range(max(few, default=0))]
 
         def gateway(credentials, name, **settings):
             return self.gateway(scale.generate(1, credentials, self.upstream.port, 0, "json"), f"credentials-{name}", **settings)

@@ -237,12 +237,10 @@ impl Jwt {
             return Err(self.reject(Reason::AlgKeyMismatch, "Invalid algorithm"));
         }
         trace.record(|| Step::passed(Check::Algorithm, format!("{}, as the credential says", jws.algorithm)));
-        // Looked up before it is needed: this and the secret are places in memory, which the processor asks for side by side.
-        let consumer = request.directory.consumer(credential.entity.consumer.id);
         self.verify(credential, token, (jws, seen), request, state, trace)?;
         self.check_times(&jws.registered, request.now, trace)?;
 
-        let Some(consumer) = consumer else {
+        let Some(consumer) = request.directory.consumer(credential.entity.consumer.id) else {
             trace.record(|| Step::failed(Check::Consumer, "the credential's consumer does not exist"));
             let message = format!("Could not find consumer for '{}={key}'", self.key_claim);
             return Err(Rejection::message(Reason::ConsumerUnknown, StatusCode::UNAUTHORIZED, message));

@@ -14,6 +14,7 @@ use super::decided::Decided;
 use super::directory::JwtCredential;
 use super::oauth2::Named;
 use super::oauth2::store::Token;
+use super::uses::minute;
 use crate::entity::{Consumer, Oauth2Credential};
 use crate::jose::Algorithm;
 
@@ -159,10 +160,6 @@ impl Caller {
             }
         }
     }
-}
-
-fn minute(now: u64) -> u32 {
-    u32::try_from(now / 60).unwrap_or(u32::MAX)
 }
 
 /// Who a request was found to come from.

@@ -27,6 +27,11 @@ pub struct Uses {
     full: AtomicBool,
 }
 
+/// The minute that a time in seconds since the epoch is in.
+pub(super) fn minute(now: u64) -> u32 {
+    u32::try_from(now / 60).unwrap_or(u32::MAX)
+}
+
 impl Default for Uses {
     fn default() -> Self {
         Self {
@@ -48,7 +53,7 @@ impl Uses {
     /// It was used, at a time in seconds since the epoch. Most uses find their minute noted already. Never waits: while another use
     /// is being entered this one goes unnoted, and the next will be. Whether there is nothing left to do for this minute.
     pub fn touch(&self, owner: impl Hash, name: &str, now: u64) -> bool {
-        let minute = u32::try_from(now / 60).unwrap_or(u32::MAX);
+        let minute = minute(now);
         let Some((key, shard)) = self.place(owner, name) else { return true };
         {
             let Some(uses) = shard.try_read() else { return false };

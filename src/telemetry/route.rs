@@ -70,13 +70,15 @@ pub(super) struct Codes {
 
 impl Codes {
     fn add(&self, status: u16) {
+        if !(100..1000).contains(&status) {
+            return;
+        }
         if self.is_first(status) {
             self.first_count.fetch_add(1, Relaxed);
             return;
         }
         let (class, rest) = (usize::from(status / 100), usize::from(status % 100));
-        let classes = self.others.get_or_init(Box::default);
-        let Some(class) = class.checked_sub(1).and_then(|class| classes.get(class)) else { return };
+        let Some(class) = self.others.get_or_init(Box::default).get(class - 1) else { return };
         let counters = class.get_or_init(|| (0..100).map(|_| AtomicU64::new(0)).collect());
         if let Some(counter) = counters.get(rest) {
             counter.fetch_add(1, Relaxed);
@@ -85,12 +87,11 @@ impl Codes {
 
     /// Whether it is the one that came first, or comes first now.
     fn is_first(&self, status: u16) -> bool {
-        match self.first.load(Relaxed) {
-            0 if (100..1000).contains(&status) => {
-                self.first.compare_exchange(0, status, Relaxed, Relaxed).map_or_else(|first| first == status, |_| true)
-            }
-            first => first == status && first != 0,
-        }
+        let first = match self.first.load(Relaxed) {
+            0 => self.first.compare_exchange(0, status, Relaxed, Relaxed).map_or_else(|first| first, |_| status),
+            first => first,
+        };
+        first == status
     }
 
     /// Codes that occurred, with their counts.

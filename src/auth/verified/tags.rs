@@ -27,6 +27,7 @@ struct Line([Place; WAYS]);
 #[derive(Debug)]
 struct Page([Line; LINES]);
 
+/// The set. Bounded; safe to share.
 #[derive(Debug)]
 pub struct Tags {
     /// As many as a power of two; made when something first falls into them.
@@ -76,7 +77,7 @@ impl Tags {
         self.pages.len() * size_of::<Page>()
     }
 
-    /// A page, with what it has of the one that it is split off from: of that with the last bit of its own number less.
+    /// A page. One that is new takes its tags out of the one whose number lacks the highest bit of its own: there they were before it doubled.
     fn page(&self, number: usize) -> Option<&Page> {
         let page = self.pages.get(number)?;
         let split = || {
@@ -215,10 +216,14 @@ mod tests {
             for thread in 0..4 {
                 let tags = &tags;
                 scope.spawn(move || {
+                    let mut found = 0;
                     for n in (0..20_000).map(|n| n * 4 + thread) {
                         tags.put(&tag(n));
+                        found += u32::from(tags.has(&tag(n)));
                         assert!(!tags.has(&tag(n + 1_000_000)));
                     }
+                    // Another thread may have taken its place at once.
+                    assert!(found > 10_000, "{found}");
                 });
             }
         });
