@@ -3,10 +3,12 @@
 //! Four tags in a line of the processor's cache, in pages: asking costs one place in memory, and remembering what was not there costs no
 //! other. It begins with one page and doubles when half of what it has is taken, so that few tags lie together; a page that is
 //! new takes its tags out of the one that they were in when it is first asked for. In a full line a newcomer takes the place of any of
-//! the four: that is not the best choice, but a tag takes 16 bytes where a list of who came when takes seven times as much.
+//! the four: that is not the best choice, but a tag takes 16 bytes where a list of who came when takes seven times as much. Which one is
+//! drawn anew each time: two that always took each other's place would never be found, however often they came in turn.
 //!
 //! Two threads at one place may lose a tag between them, and what it stands for is found out once more; they never make one.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -42,6 +44,17 @@ fn halves(tag: &Tag) -> [u64; 2] {
     let both = u128::from_le_bytes(*tag).max(1);
     #[expect(clippy::cast_possible_truncation, reason = "the halves")]
     [both as u64, (both >> 64) as u64]
+}
+
+/// One of the places of a line, each as often as any other and in no order that tokens could come in.
+fn any_way() -> usize {
+    thread_local! {
+        static DRAWN: Cell<u32> = const { Cell::new(0) };
+    }
+    // Knuth's multiplier; the highest bits of such a sequence are its best.
+    let drawn = DRAWN.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    DRAWN.set(drawn);
+    (drawn >> 16) as usize % WAYS
 }
 
 impl Place {
@@ -126,8 +139,7 @@ impl Tags {
                 let _ = self.used.compare_exchange(used, used * 2, Relaxed, Relaxed);
             }
         } else {
-            let way = (halves[0] >> 32) as usize % WAYS;
-            if let Some(place) = places.get(way) {
+            if let Some(place) = places.get(any_way()) {
                 place.set(halves);
             }
         }
@@ -163,6 +175,25 @@ mod tests {
         assert!((18_000..20_000).contains(&there), "{there}");
         assert_eq!(tags.len(), there);
         assert_eq!(tags.used.load(Relaxed), 256);
+    }
+
+    /// Once found, whoever asks keeps a token itself and asks for its tag no more.
+    #[test]
+    fn all_that_come_in_turn_are_found_before_long() {
+        for (bytes, count) in [(1, 100), (1 << 24, 1_000), (1 << 24, 10_000), (1 << 24, 300_000)] {
+            let tags = Tags::new(bytes);
+            let mut waiting: Vec<u64> = (0..count).collect();
+            for round in 0..12 {
+                waiting.retain(|n| {
+                    let found = tags.has(&tag(*n));
+                    tags.put(&tag(*n));
+                    !found
+                });
+                // Few of those that fit lose their place before they come again.
+                assert!(round != 1 || waiting.len() as u64 <= count / 10, "{} of {count}", waiting.len());
+            }
+            assert!(waiting.is_empty(), "{} of {count}", waiting.len());
+        }
     }
 
     #[test]

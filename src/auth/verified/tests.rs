@@ -143,6 +143,22 @@ fn a_token_is_read_once_when_it_comes_often_and_forgotten_when_memory_is_short()
 }
 
 #[test]
+fn tokens_that_come_in_turn_are_soon_verified_no_more() {
+    let secret = b"a secret of thirty-two bytes ...";
+    let signer = SigningKey::from_secret(Algorithm::Hs256, secret).unwrap();
+    let claims = |n: u32| serde_json::Map::from_iter([("n".to_owned(), n.into())]);
+    let tokens: Vec<_> = (0..3_000).map(|n| signer.sign(&Default::default(), &claims(n)).unwrap()).collect();
+    let cache = Verified::default();
+    let mut anew = Vec::new();
+    for _ in 0..8 {
+        let verify = |token: &&String| verify_with(&cache, Verifier::Secret(Algorithm::Hs256, secret), token);
+        anew.push(tokens.iter().filter(|token| !verify(token).cached).count());
+    }
+    assert_eq!((anew[0], anew[7]), (3_000, 0), "{anew:?}");
+    assert!(anew[1] < 300, "{anew:?}");
+}
+
+#[test]
 fn a_full_table_takes_some_of_those_that_come_again() {
     let signer = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let key = VerificationKey::from_pem(Algorithm::EdDsa, &signer.public_pem().unwrap()).unwrap();
