@@ -9,20 +9,41 @@ use uuid::Uuid;
 use super::index::Index;
 use super::journal::Entry;
 use crate::auth::oauth2::store::{Code, Digest, Name, Owner, Put, Spare, Taken, Token};
+use crate::shared_table::{KeyOf, SharedTable};
 
-/// Changed by one writer at a time, who holds the codes meanwhile.
+/// Changed by one writer at a time, who holds the rest meanwhile.
 #[derive(Debug)]
 pub struct Memory {
     access: Index,
     refresh: Index,
-    writing: Mutex<Codes>,
+    writing: Mutex<Writing>,
 }
 
+/// What only writers and administrators ask for.
 #[derive(Debug, Default)]
-struct Codes {
-    waiting: HashMap<Digest, Code>,
+struct Writing {
+    /// Codes that were handed out.
+    codes: HashMap<Digest, Code>,
     /// Access tokens that came of a code, so that its replay can end them.
     issued: HashMap<Digest, Vec<Digest>>,
+    ids: SharedTable<Token, ById>,
+}
+
+#[derive(Debug)]
+struct ById;
+
+impl KeyOf<Token> for ById {
+    type Key = Uuid;
+
+    fn key(token: &Token) -> &Uuid {
+        &token.id
+    }
+}
+
+impl Writing {
+    fn find(&self, id: Uuid) -> Option<Arc<Token>> {
+        self.ids.get(&id).cloned()
+    }
 }
 
 impl Default for Memory {
@@ -58,69 +79,74 @@ impl Memory {
         self.keep(&mut self.writing.lock(), token);
     }
 
-    fn keep(&self, codes: &mut Codes, token: Token) {
+    fn keep(&self, writing: &mut Writing, token: Token) {
         if let Some(code) = token.code {
-            let issued = codes.issued.entry(code).or_default();
+            let issued = writing.issued.entry(code).or_default();
             if !issued.contains(&token.access) {
                 issued.push(token.access);
             }
         }
+        if let Some(replaced) = self.access.get(&token.access) {
+            writing.ids.remove(&replaced.id);
+        }
         let token = Arc::new(token);
+        writing.ids.insert(token.clone());
         self.refresh.put([token.clone()]);
         self.access.put([token]);
     }
 
     /// The access token goes first: nobody uses a token whose refresh token is gone already.
-    fn forget(&self, codes: &mut Codes, token: &Token) {
+    fn forget(&self, writing: &mut Writing, token: &Token) {
+        writing.ids.remove(&token.id);
         self.access.remove_if(&token.access, |there| there.id == token.id);
         // A rotation that keeps the refresh token has put another token under it.
         if let Some(refresh) = &token.refresh {
             self.refresh.remove_if(refresh, |there| there.access == token.access);
         }
         let Some(code) = token.code else { return };
-        if let Some(issued) = codes.issued.get_mut(&code) {
+        if let Some(issued) = writing.issued.get_mut(&code) {
             issued.retain(|access| *access != token.access);
             if issued.is_empty() {
-                codes.issued.remove(&code);
+                writing.issued.remove(&code);
             }
         }
     }
 
     /// Puts `new` in the place of the token with this refresh token, if it is there.
     pub fn rotate(&self, refresh: &Digest, new: Token) -> bool {
-        let mut codes = self.writing.lock();
+        let mut writing = self.writing.lock();
         let Some(old) = self.refresh.get(refresh) else { return false };
-        self.forget(&mut codes, &old);
-        self.keep(&mut codes, new);
+        self.forget(&mut writing, &old);
+        self.keep(&mut writing, new);
         true
     }
 
     pub fn put_code(&self, code: Code) {
-        self.writing.lock().waiting.insert(code.digest, code);
+        self.writing.lock().codes.insert(code.digest, code);
     }
 
     pub fn code(&self, digest: &Digest) -> Option<Code> {
-        self.writing.lock().waiting.get(digest).cloned()
+        self.writing.lock().codes.get(digest).cloned()
     }
 
     /// Takes a code out and keeps the token given for it, if the code was there.
     pub fn redeem(&self, digest: &Digest, token: Token) -> bool {
-        let mut codes = self.writing.lock();
-        let there = codes.waiting.remove(digest).is_some();
+        let mut writing = self.writing.lock();
+        let there = writing.codes.remove(digest).is_some();
         if there {
-            self.keep(&mut codes, token);
+            self.keep(&mut writing, token);
         }
         there
     }
 
     /// Whether any was ended.
     pub fn revoke_issued_for(&self, code: &Digest, spare: Spare) -> bool {
-        let mut codes = self.writing.lock();
-        let issued = codes.issued.get(code).cloned().unwrap_or_default();
+        let mut writing = self.writing.lock();
+        let issued = writing.issued.get(code).cloned().unwrap_or_default();
         let tokens = issued.iter().filter_map(|access| self.access.get(access));
         let ended: Vec<Arc<Token>> = tokens.filter(|token| !spare.spares(token)).collect();
         for token in &ended {
-            self.forget(&mut codes, token);
+            self.forget(&mut writing, token);
         }
         !ended.is_empty()
     }
@@ -141,25 +167,17 @@ impl Memory {
         found.into_values().collect()
     }
 
-    /// One token. By its id: looks at every one.
+    /// One token.
     pub fn find(&self, name: Name) -> Option<Arc<Token>> {
         match name {
             Name::Access(access) => self.access.get(&access),
-            Name::Id(id) => {
-                let mut found = None;
-                self.access.each(|token| {
-                    if token.id == id {
-                        found = Some(token.clone());
-                    }
-                });
-                found
-            }
+            Name::Id(id) => self.writing.lock().find(id),
         }
     }
 
     pub fn put(&self, token: Token, how: Put) -> Result<(), Taken> {
-        let mut codes = self.writing.lock();
-        let old = self.find(Name::Id(token.id));
+        let mut writing = self.writing.lock();
+        let old = writing.find(token.id);
         if old.is_some() && how == Put::New {
             return Err(Taken::Id);
         }
@@ -171,34 +189,34 @@ impl Memory {
             return Err(Taken::Refresh);
         }
         if let Some(old) = old {
-            self.forget(&mut codes, &old);
+            self.forget(&mut writing, &old);
         }
-        self.keep(&mut codes, token);
+        self.keep(&mut writing, token);
         Ok(())
     }
 
     /// Whether it was there.
     pub fn remove(&self, id: Uuid) -> bool {
-        let mut codes = self.writing.lock();
-        let Some(token) = self.find(Name::Id(id)) else { return false };
-        self.forget(&mut codes, &token);
+        let mut writing = self.writing.lock();
+        let Some(token) = writing.find(id) else { return false };
+        self.forget(&mut writing, &token);
         true
     }
 
     /// Forgets what has ended. A token whose refresh token is still good stays.
     pub fn sweep(&self, now: u64) {
-        let mut codes = self.writing.lock();
-        codes.waiting.retain(|_, code| now < code.expires_at);
+        let mut writing = self.writing.lock();
+        writing.codes.retain(|_, code| now < code.expires_at);
         let ended = |token: &Token| token.ends_at().is_some_and(|at| now >= at);
         for token in self.access.remove_all(ended) {
-            self.forget(&mut codes, &token);
+            self.forget(&mut writing, &token);
         }
     }
 
     /// What would bring this state back.
     pub fn entries(&self) -> Vec<Entry> {
-        let codes = self.writing.lock();
-        let mut entries: Vec<Entry> = codes.waiting.values().cloned().map(Entry::Code).collect();
+        let writing = self.writing.lock();
+        let mut entries: Vec<Entry> = writing.codes.values().cloned().map(Entry::Code).collect();
         self.access.each(|token| entries.push(Entry::Issue(Token::clone(token))));
         entries
     }
