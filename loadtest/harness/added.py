@@ -12,13 +12,12 @@ from . import material as stock
 from . import verdicts
 from .processes import LOAD, SUBJECT
 from .proxies import Gateway
-from .slices import Target, combine, fastest, prepare, rotate
+from .slices import FASTEST, Target, combine, fastest, prepare, rotate
 
 CREDENTIAL = "00000000-0000-4000-8000-000000000001"
 # Rounds that a group of targets has in a row.
 BLOCK = 10
-HOW = ("slices of 384 requests in turns with the open route of the same process and the same tokens, several starts; of each the third of the rounds in which "
-       "the machine was at its fastest")
+HOW = f"slices of 384 requests in turns with the open route of the same process and the same tokens, several starts; of the rounds of each {FASTEST}"
 
 
 def provider(algorithm):
@@ -119,12 +118,12 @@ def pairs_of(material, gateway, live, with_jwt):
     pairs = Pairs(gateway)
     if with_jwt:
         for algorithm in stock.ALGORITHMS:
-            several = material.tokens[algorithm]
-            for how, tokens in (("one token", several[:1]), (f"{stock.DISTINCT} tokens", several)):
+            several = material.many(algorithm)
+            for how, tokens in (("one token", several[:1]), (f"{stock.MANY:,} tokens", several)):
                 pairs.add(f"jwt {algorithm}, {how}", f"/{algorithm}", tokens)
         for algorithm in stock.ALGORITHMS[1:]:
-            several = [material.mint(algorithm, n, headers={"kid": "one"}, iss=provider(algorithm)) for n in range(stock.DISTINCT)]
-            for how, tokens in (("one token", several[:1]), (f"{stock.DISTINCT} tokens", several)):
+            several = [material.mint(algorithm, n, headers={"kid": "one"}, iss=provider(algorithm)) for n in range(stock.MANY)]
+            for how, tokens in (("one token", several[:1]), (f"{stock.MANY:,} tokens", several)):
                 pairs.add(f"oidc {algorithm}, {how}", f"/oidc/{algorithm}", tokens)
         pairs.add("401 without a token", "/HS256", [None], 401)
     pairs.add(f"opaque, {live} live", "/opaque", few)

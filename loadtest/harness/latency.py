@@ -8,7 +8,7 @@ from .pace import Paced
 from .processes import SUBJECT, Others
 from .proxies import Gateway, start_floor, start_haproxy
 from .scale import percentile
-from .slices import Slices, request, started
+from .slices import FASTEST, Slices, request, started
 
 # Requests a second; the limit is about `RATE`.
 RATES, RATE, LIMIT = (500, 1500, 3000), 1500, 10.0
@@ -53,14 +53,14 @@ def latency(material, upstream, folder, rounds, starts, seconds, say):
                 for target in targets:
                     p99[target.name].append(target.p99)
 
-        share = rounds if rate == RATE else max(starts, rounds // 3)
+        share = rounds if rate == RATE else max(starts, rounds // 6)
         say(f" {rate} requests/s")
         others = Others()
         slices = started(opened, starts, share, say)
         points[rate] = {name: (slices.median(name), p99.median(name)) for name in slices}
         if rate == RATE:
             found, in_the_way = slices, others.stand_in_the_way()
-    how = (f"{RATE} requests/s, each timed from when it was due; slices of {seconds} s in turns, {starts} starts, {max(2, rounds // starts)} rounds each; "
+    how = (f"{RATE} requests/s, each timed from when it was due; slices of {seconds} s in turns, {starts} starts, {max(2, rounds // starts)} rounds each, of which {FASTEST}; "
            "differences of medians")
     alone = "the floor adds {:.0f} ± {:.0f} µs to the service".format(*found.difference("floor", "service alone"))
     rows = []

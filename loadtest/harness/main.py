@@ -23,9 +23,9 @@ def say(text):
 
 
 # What a run takes, by its kind. `rounds` are those of slices, in all starts of the processes.
-USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=300, row_rounds=160, starts=8, latency_rounds=30, slice=2, requests=400_000, soak=1800,
+USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=400, row_rounds=320, starts=8, latency_rounds=90, slice=2, requests=400_000, soak=1800,
              consumers=[1000, 10_000, 100_000, 1_000_000], live=(1, 10_000, 1_000_000), tokens=100_000, reloads=3)
-SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=100, row_rounds=64, latency_rounds=18, slice=1, requests=120_000, soak=300,
+SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=160, row_rounds=160, latency_rounds=48, slice=1, requests=120_000, soak=300,
              consumers=[1000, 10_000, 100_000])
 QUICK = dict(SHORT, seconds=5, rate=200, reps=1, rounds=20, row_rounds=12, starts=3, latency_rounds=4, requests=20_000, soak=20,
              consumers=[1000, 10_000], live=(1, 10_000), tokens=10_000, reloads=2)
@@ -42,9 +42,9 @@ def arguments():
     parser.add_argument("--storm", type=int, default=provider.STORM, help="made-up key ids a second (10000)")
     parser.add_argument("--reps", type=int, help="repetitions of the comparison (5; 2; 1)")
     parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1; 1)")
-    parser.add_argument("--rounds", type=int, help="rounds of `added` (300; 100; 20)")
-    parser.add_argument("--row-rounds", type=int, help="rounds of `rows`, in all starts (160; 64; 12)")
-    parser.add_argument("--latency-rounds", type=int, help="rounds of `latency`, in all starts (30; 18; 4)")
+    parser.add_argument("--rounds", type=int, help="rounds of `added`, in all starts (400; 160; 20)")
+    parser.add_argument("--row-rounds", type=int, help="rounds of `rows`, in all starts (320; 160; 12)")
+    parser.add_argument("--latency-rounds", type=int, help="rounds of `latency`, in all starts (90; 48; 4)")
     parser.add_argument("--starts", type=int, help="how often processes are started that are compared (8; 8; 3)")
     parser.add_argument("--soak", type=int, help="seconds of `soak` (1800; 300; 20)")
     parser.add_argument("--report", help="folder of the report (target/loadtest/report); `loadtest` for one to be committed")
@@ -109,7 +109,7 @@ class Run:
 
     def edges(self):
         size = self.size
-        self.parts("edges", edges.Edges(self.material, self.folder, size.row_rounds // 2, min(size.starts, 6), say).parts())
+        self.parts("edges", edges.Edges(self.material, self.folder, size.row_rounds // 4, min(size.starts, 6), say).parts())
 
     def compare(self):
         self.measured["comparison"] = compare(self.material, self.service, self.folder, self.size.measure, self.size.reps, say)

@@ -1,6 +1,7 @@
 """Keys, tokens and declarative files: the same for every proxy."""
 
 import base64
+import functools
 import json
 import random
 import secrets
@@ -11,8 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 ALGORITHMS = ["HS256", "RS256", "ES256", "EdDSA"]
-# Distinct tokens of each algorithm, sent in rotation.
-DISTINCT = 1000
+# Distinct tokens of each algorithm, sent in rotation; and where it is about many.
+DISTINCT, MANY = 1000, 10_000
 LIFETIME = 6 * 3600
 
 
@@ -60,6 +61,11 @@ class Material:
         claims = {"iss": issuer(algorithm), "sub": f"user-{number:06d}", "aud": "api", "iat": now,
                   "exp": now + lifetime, "jti": secrets.token_hex(16), **claims}
         return jwt.encode(claims, self.private[algorithm], algorithm=algorithm, headers=headers)
+
+    @functools.cache
+    def many(self, algorithm):
+        """Other tokens than `tokens`: signing them takes a while."""
+        return [self.mint(algorithm, number) for number in range(MANY)]
 
     def tampered(self, algorithm, number):
         """A token with one bit of its signature flipped."""

@@ -8,12 +8,14 @@ import time
 import jwt
 
 from . import scale, tools, verdicts
-from .material import ALGORITHMS
+from .material import ALGORITHMS, MANY
 from .processes import CPUS, LOAD, SUBJECT
 from .proxies import GATEWAY, Gateway, service, start_envoy, start_floor, start_haproxy, start_nginx
-from .slices import CONNECTIONS, MOST_KNOWN, Once, Target, started
+from .slices import CONNECTIONS, FASTEST, KNOWN_AFTER, MOST_KNOWN, Once, Target, started
 
 ROUTES = 10_000
+# Tokens seen before: how many take turns.
+SEEN = {"one token": 1, f"{MANY:,} tokens": MANY}
 # The route that `scale.generate` makes, and what a remembered token of its takes, with room to spare.
 PATH, A_TOKEN = "/api/00000", 1_200
 IDLE_LIMIT = 25
@@ -31,7 +33,7 @@ class Rows:
     def __init__(self, material, upstream, folder, rounds, starts, sizes, seconds, say):
         self.material, self.upstream, self.folder = material, upstream, folder / "rows"
         self.rounds, self.starts, self.sizes, self.seconds, self.say = rounds, starts, sizes, seconds, say
-        self.slices = f"slices of 384 requests in turns, {starts} starts, {max(2, rounds // starts)} rounds each"
+        self.slices = f"slices of 384 requests in turns, {starts} starts, {max(2, rounds // starts)} rounds each, of which {FASTEST}"
 
     def gateway(self, text, name, **how):
         return Gateway(text, self.folder / name, cpus=SUBJECT, threads=1, **how).ready(180)
@@ -59,11 +61,12 @@ class Rows:
                 tokens = material.tokens
                 bare = lambda row, proxy=floor: Target(f"floor, {row}", proxy, "/open", tokens["HS256"][:1])
                 seen = {"HS256": [hs], "RS256": [rs], "ES256": [es, envoy_es], "EdDSA": [envoy_ed]}
+                kinds = [(a, how, material.many(a)[:count]) for a in ALGORITHMS for how, count in SEEN.items()]
                 once = {"HS256": hs, "RS256": rs, "ES256": es, "EdDSA": envoy_ed}
                 yield [
                     [bare("open"), Target("open", gateway, "/open", tokens["HS256"][:1])],
-                    *([bare(f"{a} seen"), Target(f"{a} seen", gateway, f"/{a}", tokens[a]),
-                       *(Target(f"{a} seen, {who.name}", who, f"/{a}", tokens[a]) for who in others)] for a, others in seen.items()),
+                    *([bare(f"{a}, {how}"), Target(f"{a}, {how}", gateway, f"/{a}", several),
+                       *(Target(f"{a}, {how}, {who.name}", who, f"/{a}", several) for who in seen[a])] for a, how, several in kinds),
                     *([bare(f"{a} new"), Target(f"check {a}", check, "/open", tokens["HS256"][:1], checks=check.checks),
                        Target(f"open {a}", gateway, "/open", tokens[a][:1]),
                        Once(f"{a} new", gateway, f"/{a}", new[a], checks=lambda a=a: self.misses(gateway, a)),
@@ -79,8 +82,10 @@ class Rows:
         yield verdicts.ratio("route without authentication", 1.05, s.ratio("open", "floor, open"), self.slices, "bare Pingora")
         for algorithm, limit, other, name in [("HS256", 1.0, "haproxy", "HAProxy"), ("RS256", 0.6, "haproxy", "HAProxy"), ("ES256", 0.6, "haproxy", "HAProxy"),
                                               ("ES256", 0.5, "envoy", "Envoy with its cache"), ("EdDSA", 0.5, "envoy", "Envoy with its cache")]:
-            measured, least = (s.ratio(one, f"{algorithm} seen, {other}") for one in (f"{algorithm} seen", f"floor, {algorithm} seen"))
-            yield verdicts.ratio(f"{algorithm}, seen before", limit, measured, f"{self.slices}; 1,000 tokens", name, least=least)
+            for how in SEEN:
+                row = f"{algorithm}, {how}"
+                measured, least = (s.ratio(one, f"{row}, {other}") for one in (row, f"floor, {row}"))
+                yield verdicts.ratio(f"{row}, seen before", limit, measured, self.slices, name, least=least)
         for algorithm in ALGORITHMS:
             yield self.unseen(s, algorithm)
             other, name = ("envoy", "Envoy") if algorithm == "EdDSA" else ("haproxy", "HAProxy")
@@ -132,10 +137,10 @@ class Rows:
                 (self.folder / "access.log").unlink(missing_ok=True)
 
         # What is asked for is less than two processes of one program differ by, and one of these is started in a moment.
-        starts, rounds = 4 * self.starts, max(2, self.rounds // self.starts // 2)
+        starts, rounds = 2 * self.starts, max(2, self.rounds // self.starts)
         s = started(opened, starts, starts * rounds, self.say)
         control = "a second process of the same differs by {:+.2f} ± {:.2f} µs".format(*s.difference("control", "one route"))
-        how = f"slices of 384 requests in turns, {starts} starts, {rounds} rounds each; two processes; 10,000 paths in turn"
+        how = f"slices of 384 requests in turns, {starts} starts, {rounds} rounds each, of which {FASTEST}; two processes; 10,000 paths in turn"
         yield verdicts.difference("10,000 routes over one", 1.0, s.difference("routes", "one route"), how, note=control)
         yield verdicts.difference("access log on (a file) over off", 1.5, s.difference("log", "one route"), f"{how}; the thread that writes it included", note=control)
         own = "kong_latency_metrics only: the gateway's own histograms cannot be switched off"
@@ -176,13 +181,13 @@ class Rows:
             def opened(number):
                 with together(lambda: gateway(1, "one"), lambda: gateway(size, "as-set"), lambda: gateway(size, "room", verified_token_cache_size=room)) as (one, as_set, large):
                     targets = [Target("1", one, PATH, every[:1]), Target("as set", as_set, PATH, every[:size]), Target("room", large, PATH, every[:size])]
-                    targets[2].warm = 1 + 2 * size // CONNECTIONS
+                    targets[2].warm = 1 + KNOWN_AFTER * size // CONNECTIONS
                     yield [targets]
 
             # It is slow to start, and its tokens to send.
             starts = min(3, self.starts)
             s = started(opened, starts, self.rounds * starts // self.starts, self.say)
-            how = f"slices of 384 requests in turns, {starts} starts, {max(2, self.rounds // self.starts)} rounds each"
+            how = f"slices of 384 requests in turns, {starts} starts, {max(2, self.rounds // self.starts)} rounds each, of which {FASTEST}"
             yield verdicts.ratio(what(size), 1.10, s.ratio("as set", "1"), how, "one credential with one token", "more than are remembered: each is read anew")
             yield verdicts.ratio(f"{what(size)}, verified_token_cache_size {room}", 1.10, s.ratio("room", "1"), how, "one credential with one token")
 

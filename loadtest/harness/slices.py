@@ -2,7 +2,8 @@
 
 Runs of seconds differ by more than that from one to the next. So slices of a few hundred requests go to everything that is compared, in
 random order, and each slice is compared with another one of the same round: what slows the machine for longer than a round slows both.
-CPU time is the scheduler's own count, in nanoseconds. Where processes are compared they are started anew several times, as two processes
+CPU time is the scheduler's own count, in nanoseconds. What counts are the rounds in which the machine was at its fastest, as neighbours of a
+virtual one slow it by half for milliseconds or minutes. Where processes are compared they are started anew several times, as two processes
 of one program differ too (where their memory lies): the error is what the starts say, or the rounds, whichever is larger.
 """
 
@@ -165,6 +166,9 @@ def rotate(targets, rounds):
             target.values.append(target.slice())
 
 
+FASTEST = "the third in which the machine was at its fastest"
+
+
 def fastest(targets):
     """Which rounds the machine was at its fastest in: the third with the least time in all, of all targets together. What a request
     costs at half the speed is twice as much, and targets in µs mean a machine that is not slowed down by its neighbours."""
@@ -214,7 +218,7 @@ class Slices(collections.defaultdict):
 
 def started(opened, starts, rounds, say):
     """Slices of what `opened(number)`, a context, gives: lists of targets that take turns with each other. Each start has its share of
-    the rounds."""
+    the rounds, of which the fastest count."""
     os.sched_setaffinity(0, set(LOAD))
     slices = Slices()
     for number in range(starts):
@@ -226,8 +230,10 @@ def started(opened, starts, rounds, say):
             finally:
                 for target in targets:
                     target.close()
-            for target in targets:
-                for name, values in {target.name: target.values, **target.also}.items():
-                    slices[name].append(values)
+            for group in groups:
+                quick = fastest(group)
+                for target in group:
+                    for name, values in {target.name: target.values, **target.also}.items():
+                        slices[name].append([values[at] for at in quick])
         say(f"  start {number + 1} of {starts}: " + ", ".join(f"{t.name} {statistics.median(t.values):.1f}" for t in targets))
     return slices
