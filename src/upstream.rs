@@ -40,6 +40,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::{
@@ -68,6 +69,8 @@ pub struct Options {
     pub dns_stale: Duration,
     /// Which addresses of a name are used.
     pub dns_order: Families,
+    /// What probes by TLS verify against, in PEM; `None` = the system's store.
+    pub trusted: Option<PathBuf>,
 }
 
 /// Which addresses of a name are used.
@@ -93,6 +96,7 @@ impl Default for Options {
             dns_retry: Duration::from_secs(1),
             dns_stale: Duration::from_secs(3600),
             dns_order: Families::default(),
+            trusted: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the settings mean to the other rooms.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use pingora_core::apps::HttpServerOptions;
@@ -33,7 +34,13 @@ pub fn gate(settings: &Settings, files: usize) -> Arc<Gate> {
     Gate::new(most, most_per_client, settings.trusted_ips.clone())
 }
 
-pub fn proxy(settings: &Settings, gateway: Gateway, workers: usize) -> pingora_proxy::HttpProxy<Gateway> {
+/// `trusted`: a PEM file, as [`super::tls::trusted`] gives it.
+pub fn proxy(
+    settings: &Settings,
+    gateway: Gateway,
+    workers: usize,
+    trusted: Option<&Path>,
+) -> pingora_proxy::HttpProxy<Gateway> {
     let pool = usize::try_from(settings.upstream_keepalive_pool_size).unwrap_or(usize::MAX);
     let conf = ServerConf {
         threads: workers,
@@ -41,7 +48,7 @@ pub fn proxy(settings: &Settings, gateway: Gateway, workers: usize) -> pingora_p
         upstream_keepalive_pool_size: pool.div_ceil(workers.max(1)),
         // How often a request is tried is the service's `retries`, which the gateway counts.
         max_retries: usize::from(u16::MAX),
-        ca_file: settings.lua_ssl_trusted_certificate.single_file(),
+        ca_file: trusted.map(|file| file.display().to_string()),
         ..ServerConf::default()
     };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
@@ -84,8 +91,10 @@ fn oidc_options(settings: &Settings) -> oidc::Options {
     }
 }
 
-pub fn upstream_options(settings: &Settings) -> upstream::Options {
+/// `trusted`: as in [`proxy`].
+pub fn upstream_options(settings: &Settings, trusted: Option<&Path>) -> upstream::Options {
     upstream::Options {
+        trusted: trusted.map(Path::to_owned),
         idle_timeout: Some(settings.upstream_keepalive_idle_timeout),
         dns_interval: settings.dns_valid_ttl,
         dns_retry: settings.dns_error_ttl,

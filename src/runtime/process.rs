@@ -173,10 +173,11 @@ impl Process {
             .map_err(|error| vec![format!("the access log cannot be opened: {error}")])?;
         let access_log = Arc::new(access_log);
         let tokens = Tokens::open(&settings, database).map_err(|error| vec![error.to_string()])?;
+        let trusted = tls::trusted(&settings)?;
         let resources = Resources {
             registries: registries(&settings, tokens.store()),
             upstreams: Arc::new(upstream::Registry::new(
-                upstream_options(&settings),
+                upstream_options(&settings, trusted.as_deref()),
                 Arc::new(upstream::SystemResolver),
             )),
             metrics: metrics.clone(),
@@ -204,7 +205,7 @@ impl Process {
         let (drain, draining) = watch::channel(false);
         let (closing, closes) = watch::channel(false);
         let server = Arc::new(Server {
-            proxy: Arc::new(proxy(&settings, gateway, workers)),
+            proxy: Arc::new(proxy(&settings, gateway, workers, trusted.as_deref())),
             unread,
             gate: gate(&settings, files),
             metrics: metrics.clone(),
@@ -243,6 +244,11 @@ impl Process {
     /// Loads the first configuration: from the database, or from declarative files.
     async fn load_first(&mut self, database: Option<Store>, signals: &mut Signals) -> Result<(), Failure> {
         if let Some(store) = database {
+            if !self.settings.declarative_config.is_empty() || self.settings.declarative_config_string.is_some() {
+                tracing::warn!(
+                    "declarative files are not read, since `database` names a database: `portcullis config import` writes them into it"
+                );
+            }
             // How much it holds is not known.
             huge_pages::let_go();
             let feed = Feed::new(store, self.published.clone(), self.resources.clone());

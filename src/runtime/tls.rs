@@ -1,9 +1,11 @@
 //! TLS on the listeners: certificates from the published snapshot, else from the settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::RwLock;
 use pingora_core::listeners::TlsAccept;
 use pingora_core::listeners::tls::{Acceptor, TlsSettings};
@@ -53,6 +55,51 @@ impl ResolvesServerCert for Resolver {
             None => choose(&self.defaults.read(), schemes),
         }
     }
+}
+
+/// What the certificates of services are verified against, as the one PEM file that Pingora takes; `None` = the system's store. Several are
+/// put together, in `trusted.pem` under the prefix.
+///
+/// # Errors
+/// Messages that name the files.
+pub fn trusted(settings: &Settings) -> Result<Option<PathBuf>, Vec<String>> {
+    let trusted = &settings.lua_ssl_trusted_certificate;
+    let (mut all, mut faults) = (Vec::new(), Vec::new());
+    for file in &trusted.files {
+        match authorities(file) {
+            Ok(found) => all.extend(found),
+            Err(reason) => faults.push(format!("lua_ssl_trusted_certificate: {}: {reason}", file.display())),
+        }
+    }
+    match (trusted.system, trusted.files.as_slice()) {
+        _ if !faults.is_empty() => return Err(faults),
+        (true, []) => return Ok(None),
+        (true, _) => all.extend(rustls_native_certs::load_native_certs().certs),
+        (false, [file]) => return Ok(Some(file.clone())),
+        (false, _) => {}
+    }
+    let pem = |der: &CertificateDer<'_>| {
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
+    };
+    let (file, new) = (settings.prefix.join("trusted.pem"), settings.prefix.join("trusted.pem.new"));
+    // At one stroke: another process with the same prefix may be reading it.
+    std::fs::create_dir_all(&settings.prefix)
+        .and_then(|()| std::fs::write(&new, all.iter().map(pem).collect::<String>()))
+        .and_then(|()| std::fs::rename(&new, &file))
+        .map_err(|error| vec![format!("lua_ssl_trusted_certificate: {} cannot be written: {error}", file.display())])?;
+    Ok(Some(file))
+}
+
+/// The certificates in a PEM file, each of them good to verify others with.
+fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error: rustls::pki_types::pem::Error| error.to_string())?;
+    let mut store = RootCertStore::empty();
+    for certificate in &found {
+        store.add(certificate.clone()).map_err(|error| error.to_string())?;
+    }
+    if store.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(found) }
 }
 
 /// Reads `ssl_cert` and `ssl_cert_key`, or makes a certificate where they are not set.

@@ -40,7 +40,7 @@ impl BackgroundService for Registry {
 impl Registry {
     /// Resolves and probes until it is dropped.
     pub async fn run(&self) {
-        let (shared, prober) = (&self.shared, Arc::new(Prober::default()));
+        let (shared, prober) = (&self.shared, Arc::new(Prober::new(self.shared.options.trusted.as_deref())));
         let threads = Arc::new(Semaphore::new(RESOLUTIONS));
         let mut tasks = JoinSet::new();
         let mut pruned = Instant::now();

@@ -3,6 +3,7 @@
 //! Owns the ways of asking (TCP, HTTP, gRPC; the last two with and without TLS) and what an answer counts as. Every probe makes
 //! a new connection: a kept one hides that none can be made. Must not know when probes are due, or what follows from them.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{self, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
+use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -22,13 +24,22 @@ use super::peer::{host_header, server_name};
 use crate::entity::{ActiveCheck, CheckKind, Protocol};
 
 /// What probes share.
-#[derive(Default)]
 pub(super) struct Prober {
-    /// Made with the first probe that needs it: it loads the system's trust store.
+    /// With the system's trust store it is made with the first probe that needs it, as that takes a while to load.
     connector: OnceLock<Connector>,
 }
 
 impl Prober {
+    /// `trusted`: in PEM, read at once, as Pingora would panic on a file that has gone since the start.
+    pub fn new(trusted: Option<&Path>) -> Self {
+        let connector = trusted.map(|file| {
+            let mut options = ConnectorOptions::new(1);
+            options.ca_file = Some(file.display().to_string());
+            Connector::new(Some(options)).into()
+        });
+        Self { connector: connector.unwrap_or_default() }
+    }
+
     /// Probes a group's endpoints, those that are up or those that are down or both, `concurrency` at a time.
     pub async fn round(&self, group: &Group, up: bool, down: bool) {
         let due = group.endpoints().into_iter().filter(|endpoint| if endpoint.is_up() { up } else { down });

@@ -129,3 +129,12 @@ fn huge_pages_are_for_clients_and_for_large_configurations() {
     kill_process(Pid::from_child(&gateway.child), Signal::HUP).unwrap();
     eventually("huge pages", || given(&gateway));
 }
+
+#[test]
+fn declarative_files_beside_a_database_are_said_to_be_ignored() {
+    let place = Place::new(&[("DATABASE", "sqlite:store.db")]);
+    let gateway = place.start();
+    assert_eq!(get(gateway.proxy(), "/marker").0, 404);
+    assert!(gateway.log().contains("declarative files are not read"), "{}", gateway.log());
+    assert!(!Place::new(&[]).start().log().contains("declarative files are not read"));
+}

@@ -92,7 +92,7 @@ settings! {
     }
     "Configuration" {
         declarative_config: Vec<PathBuf> = "",
-            "Declarative files, or folders of them, that are loaded at the start and at each reload.";
+            "Declarative files, or folders of them, that are loaded at the start and at each reload; not used where `database` names one.";
         declarative_config_string: Option<String> = "",
             "A declarative configuration as text, in place of files.";
         plugins: Plugins = "bundled",
@@ -110,9 +110,9 @@ settings! {
         admin_listen: Vec<Listen> = "127.0.0.1:8001",
             "Where the Admin API listens. Whoever reaches it rules the gateway: beyond loopback it needs `admin_token`, or `ssl` and `admin_ssl_client_ca`.";
         admin_gui_listen: Vec<Listen> = "127.0.0.1:8002",
-            "Where the console listens: a browser UI, with the Admin API under `/api/`. Beyond loopback it needs `admin_token`. An address that is in use is an error only where it is not the default.";
+            "Where the console listens: a browser UI, with the Admin API under `/api/`. Beyond loopback it needs `admin_token`, or `ssl` and `admin_ssl_client_ca`. An address that is in use is an error only where it is not the default.";
         status_listen: Vec<Listen> = "127.0.0.1:8007",
-            "Where /status, /status/ready, /livez, /readyz and /metrics are served.";
+            "Where /status, /status/ready, /livez, /readyz and /metrics are served. Probe /readyz: while a database is away and the last configuration is served it stays 200, and Kong's /status/ready is 503.";
         port_maps: Vec<(u16, u16)> = "",
             "Ports as clients see them in front of ports as listened on, for X-Forwarded-Port and routes with ports.";
     }
@@ -148,7 +148,7 @@ settings! {
         client_ssl_cert_key: Option<PathBuf> = "",
             "The private key (PEM) of `client_ssl_cert`.";
         lua_ssl_trusted_certificate: TrustedCertificates = "system",
-            "What certificates of services and identity providers are verified against; the name is Kong's.";
+            "What certificates of services, of targets that are probed, and of identity providers are verified against, all that are named together; a service's `ca_certificates` come before. The name is Kong's.";
     }
     "Requests" {
         trusted_ips: Vec<IpNet> = "",
@@ -172,13 +172,13 @@ settings! {
         max_connections: Auto = "auto",
             "Connections of clients in all; `auto` is what the limit of open files allows (a third of it), 0 is any number.";
         max_connections_per_client: Auto = "auto",
-            "Connections of one client address; `auto` is half of `max_connections`, 0 is any number. `trusted_ips` are exempt.";
+            "Connections of one client address, an IPv6 /64 counting as one; `auto` is half of `max_connections`, 0 is any number. `trusted_ips` are exempt.";
         max_token_size: Size = "16k",
-            "Longest token that is looked at; a longer one is refused.";
+            "Longest token that jwt and openid-connect look at; a longer one is refused.";
         verified_token_cache_size: Size = "128m",
             "Memory for tokens whose signature was verified (an eighth; 16 bytes each) and those that come often (the rest; 750 to 1,000 bytes each), so that one that comes again is not verified, read and decided about again; 0 turns it off. Times are checked for every request; claims, credential and consumer whenever configuration, consumers, credentials or keys have changed.";
         max_request_headers: u64 = "256",
-            "Header fields of a request; routing and plugins look at the first 100, as Kong's do.";
+            "Header fields of a request, of HTTP/1 256 at most; routing and plugins look at the first 100, as Kong's do.";
         max_request_header_size: Size = "64k",
             "Bytes of all header fields of a request.";
         max_uri_size: Size = "32k",

@@ -63,16 +63,6 @@ pub struct TrustedCertificates {
     pub files: Vec<PathBuf>,
 }
 
-impl TrustedCertificates {
-    /// The file to use in place of the system's store, where exactly one is named.
-    pub fn single_file(&self) -> Option<String> {
-        match (self.system, self.files.as_slice()) {
-            (false, [file]) => Some(file.display().to_string()),
-            _ => None,
-        }
-    }
-}
-
 /// The plugins that may be configured; `None` = every one there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugins(pub Option<Vec<&'static str>>);
@@ -379,8 +369,9 @@ impl Value for TrustedCertificates {
     const KIND: &'static str = "`system`, PEM files";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let files = items(text).filter(|item| *item != "system").map(PathBuf::from).collect();
-        Ok(Self { system: items(text).any(|item| item == "system"), files })
+        let files: Vec<_> = items(text).filter(|item| *item != "system").map(PathBuf::from).collect();
+        let system = items(text).any(|item| item == "system");
+        if system || !files.is_empty() { Ok(Self { system, files }) } else { Err("it names nothing".to_owned()) }
     }
 }
 
