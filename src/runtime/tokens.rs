@@ -1,7 +1,7 @@
 //! The store of issued tokens as the settings want it, and its upkeep.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -10,6 +10,9 @@ use super::settings::Settings;
 use crate::auth::oauth2::TokenStore;
 use crate::store::Store;
 use crate::store::tokens::{JournalFault, LocalTokens, SqlTokens};
+
+/// How often what another process wrote to the token file is looked for, while one takes over from another.
+const FOLLOW: Duration = Duration::from_secs(1);
 
 /// How often what has ended is forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -58,15 +61,22 @@ impl Tokens {
 }
 
 async fn sweep(tokens: Arc<LocalTokens>, mut stopping: watch::Receiver<bool>) {
+    let mut swept = Instant::now();
     loop {
         tokio::select! {
             _ = stopping.changed() => return,
-            () = tokio::time::sleep(SWEEP) => {}
+            () = tokio::time::sleep(FOLLOW) => {}
         }
-        let tokens = tokens.clone();
-        let swept = tokio::task::spawn_blocking(move || tokens.sweep(now())).await;
-        if let Ok(Err(error)) = swept {
-            tracing::error!(%error, "the token file cannot be written anew");
+        let (tokens, due) = (tokens.clone(), swept.elapsed() >= SWEEP);
+        if due {
+            swept = Instant::now();
+        }
+        let done = tokio::task::spawn_blocking(move || {
+            tokens.follow()?;
+            if due { tokens.sweep(now()) } else { Ok(()) }
+        });
+        if let Ok(Err(error)) = done.await {
+            tracing::error!(%error, "the token file cannot be read, or written anew");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! An append-only file of what happened to tokens, one JSON object a line.
 //!
-//! Callers change memory first and append then, so that memory always holds what the file does. Writes of several callers go to the disk together and are acknowledged once they are there. A last line that a crash cut
-//! short is left out; any other line that cannot be read keeps the file from being used. Tokens stand in it as digests.
+//! Callers change memory first and append then, in one order for both, so that memory always holds what the file does. Writes of several
+//! callers go to the disk together and are acknowledged once they are there. A last line that a crash cut short is left out; any other
+//! line that cannot be read keeps the file from being used. Tokens stand in it as digests.
 //!
 //! While one process takes over from another both append to the file. Each reads what the other wrote, and neither writes the file
 //! anew: whoever has it open holds a shared lock on it.
@@ -47,6 +48,10 @@ pub enum Entry {
 }
 
 type Acknowledge = oneshot::Sender<Result<(), String>>;
+
+/// An entry on its way to the disk.
+#[derive(Debug)]
+pub struct Appended(oneshot::Receiver<Result<(), String>>);
 
 #[derive(Debug)]
 pub struct Journal {
@@ -206,18 +211,26 @@ impl Journal {
         read.map_err(|error| JournalFault::Io { path: self.path.clone(), error })
     }
 
-    /// Appends an entry; returns when it is on the disk.
+    /// Has an entry appended. Entries stand in the file in the order of these calls.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn append(&self, entry: &Entry) -> Result<Appended, JournalFault> {
+        let line = line_of(entry).map_err(|error| JournalFault::Io { path: self.path.clone(), error })?;
+        let (done, acknowledged) = oneshot::channel();
+        self.queue.send((line, done)).map_err(|_| JournalFault::Ended)?;
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        Ok(Appended(acknowledged))
+    }
+
+    /// Waits until an entry is on the disk.
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn append(&self, entry: Entry) -> Result<(), JournalFault> {
-        let io_fault = |error| JournalFault::Io { path: self.path.clone(), error };
-        let (done, acknowledged) = oneshot::channel();
-        self.queue.send((line_of(&entry).map_err(io_fault)?, done)).map_err(|_| JournalFault::Ended)?;
-        self.lines.fetch_add(1, Ordering::Relaxed);
-        match acknowledged.await {
+    pub async fn written(&self, appended: Appended) -> Result<(), JournalFault> {
+        match appended.0.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(io_fault(io::Error::other(error))),
+            Ok(Err(error)) => Err(JournalFault::Io { path: self.path.clone(), error: io::Error::other(error) }),
             Err(_) => Err(JournalFault::Ended),
         }
     }
@@ -237,8 +250,8 @@ impl Journal {
         let mut current = self.file.lock();
         current.since = None;
         // What the file was replaced by is locked already; otherwise others may open this one again.
-        done.and_then(|()| current.file.lock_shared())
-            .map_err(|error| JournalFault::Io { path: self.path.clone(), error })
+        let shared = current.file.lock_shared();
+        done.and(shared).map_err(|error| JournalFault::Io { path: self.path.clone(), error })
     }
 
     fn replace_alone(&self) -> io::Result<()> {
@@ -250,7 +263,10 @@ impl Journal {
             if current.file.try_lock().is_err() {
                 return current.file.lock_shared();
             }
-            // Whatever was appended before is in memory already; what comes after is noted.
+            // The last that another process wrote before it ended.
+            let end = current.file.metadata()?.len();
+            current.read_to(end, &self.memory)?;
+            // Whatever was appended before is in memory now; what comes after is noted.
             current.since = Some(Vec::new());
         }
         let entries = self.memory.entries();

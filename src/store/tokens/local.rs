@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::journal::{Entry, Journal, JournalFault};
@@ -17,12 +18,14 @@ use crate::auth::oauth2::store::{
 pub struct LocalTokens {
     memory: Arc<Memory>,
     journal: Option<Arc<Journal>>,
+    /// Held from a change of memory until the file's writer has it.
+    telling: Mutex<()>,
 }
 
 impl LocalTokens {
     /// Tokens that end with the process.
     pub fn in_memory() -> Self {
-        Self { memory: Arc::default(), journal: None }
+        Self { memory: Arc::default(), journal: None, telling: Mutex::default() }
     }
 
     /// Tokens that are kept in a file; what it holds is read first, and a file grown past its use is written anew.
@@ -36,7 +39,16 @@ impl LocalTokens {
         if journal.wants_rewriting(memory.len()) {
             journal.rewrite()?;
         }
-        Ok(Self { memory, journal: Some(Arc::new(journal)) })
+        Ok(Self { memory, journal: Some(Arc::new(journal)), telling: Mutex::default() })
+    }
+
+    /// Takes in what another process wrote to the file, which takes over from this one or was taken over from: tokens that it ended are in
+    /// use here until then. Costs next to nothing where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn follow(&self) -> Result<(), JournalFault> {
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.catch_up())
     }
 
     /// Forgets what has ended; run now and then.
@@ -59,7 +71,7 @@ impl LocalTokens {
         self.journal.as_ref().map_or(Ok(()), |journal| journal.rewrite())
     }
 
-    /// Takes in what a process wrote that this one takes over from.
+    /// [`Self::follow`], for who is about to decide.
     async fn catch_up(&self) -> Result<(), StoreFault> {
         let Some(journal) = self.journal.clone().filter(|journal| journal.is_behind()) else { return Ok(()) };
         // The writer has the file while it waits for the disk.
@@ -68,11 +80,20 @@ impl LocalTokens {
         read.map_err(|fault| StoreFault(fault.to_string()))
     }
 
-    async fn keep(&self, entry: Entry) -> Result<(), StoreFault> {
-        match &self.journal {
-            Some(journal) => journal.append(entry).await.map_err(|fault| StoreFault(fault.to_string())),
-            None => Ok(()),
+    /// Changes memory, and has the file told of what came of it, if anything did.
+    async fn change<R>(&self, change: impl FnOnce(&Memory) -> (R, Option<Entry>)) -> Result<R, StoreFault> {
+        let fault = |fault: JournalFault| StoreFault(fault.to_string());
+        let Some(journal) = &self.journal else { return Ok(change(&self.memory).0) };
+        let (result, appended) = {
+            // What was changed first has to be told first: told the other way round, a token that was ended would come back with the file.
+            let _telling = self.telling.lock();
+            let (result, entry) = change(&self.memory);
+            (result, entry.map(|entry| journal.append(&entry)).transpose().map_err(fault)?)
+        };
+        if let Some(appended) = appended {
+            journal.written(appended).await.map_err(fault)?;
         }
+        Ok(result)
     }
 }
 
@@ -106,21 +127,19 @@ impl TokenStore for LocalTokens {
 
     async fn issue(&self, token: Token) -> Result<(), StoreFault> {
         // Nobody knows it before this returns.
-        self.memory.issue(token.clone());
-        self.keep(Entry::Issue(token)).await
+        self.change(|memory| (memory.issue(token.clone()), Some(Entry::Issue(token)))).await
     }
 
     async fn rotate(&self, refresh: &Digest, new: Token) -> Result<bool, StoreFault> {
-        if !self.memory.rotate(refresh, new.clone()) {
-            return Ok(false);
-        }
-        self.keep(Entry::Rotate(*refresh, new)).await?;
-        Ok(true)
+        self.change(|memory| {
+            let there = memory.rotate(refresh, new.clone());
+            (there, there.then_some(Entry::Rotate(*refresh, new)))
+        })
+        .await
     }
 
     async fn put_code(&self, code: Code) -> Result<(), StoreFault> {
-        self.memory.put_code(code.clone());
-        self.keep(Entry::Code(code)).await
+        self.change(|memory| (memory.put_code(code.clone()), Some(Entry::Code(code)))).await
     }
 
     async fn code(&self, digest: &Digest, now: u64) -> Result<Option<Code>, StoreFault> {
@@ -129,41 +148,48 @@ impl TokenStore for LocalTokens {
     }
 
     async fn redeem(&self, digest: &Digest, token: Token) -> Result<Redemption, StoreFault> {
-        if !self.memory.redeem(digest, token.clone()) {
-            return Ok(Redemption::Gone);
-        }
-        // Should this fail, the code is gone all the same: nobody is told of a token for it.
-        self.keep(Entry::Redeem(*digest, token)).await?;
-        Ok(Redemption::Taken)
+        // Should writing fail, the code is gone all the same: nobody is told of a token for it.
+        self.change(|memory| match memory.redeem(digest, token.clone()) {
+            true => (Redemption::Taken, Some(Entry::Redeem(*digest, token))),
+            false => (Redemption::Gone, None),
+        })
+        .await
     }
 
     async fn revoke_issued_for(&self, code: &Digest, spare: Spare) -> Result<(), StoreFault> {
-        match self.memory.revoke_issued_for(code, spare) {
-            true => self.keep(Entry::RevokeIssuedFor(*code, spare)).await,
-            false => Ok(()),
-        }
+        self.catch_up().await?;
+        self.change(|memory| {
+            let any = memory.revoke_issued_for(code, spare);
+            ((), any.then_some(Entry::RevokeIssuedFor(*code, spare)))
+        })
+        .await
     }
 
     async fn list(&self, of: Option<Owner>, after: Option<Uuid>, size: usize) -> Result<Vec<Arc<Token>>, StoreFault> {
+        self.catch_up().await?;
         Ok(self.memory.list(of, after, size))
     }
 
     async fn find(&self, name: Name) -> Result<Option<Arc<Token>>, StoreFault> {
+        self.catch_up().await?;
         Ok(self.memory.find(name))
     }
 
     async fn put(&self, token: Token, how: Put) -> Result<Result<(), Taken>, StoreFault> {
-        if let Err(taken) = self.memory.put(token.clone(), how) {
-            return Ok(Err(taken));
-        }
-        self.keep(Entry::Put(token)).await.map(Ok)
+        self.catch_up().await?;
+        self.change(|memory| {
+            let put = memory.put(token.clone(), how);
+            (put, put.is_ok().then_some(Entry::Put(token)))
+        })
+        .await
     }
 
     async fn remove(&self, id: Uuid) -> Result<bool, StoreFault> {
-        if !self.memory.remove(id) {
-            return Ok(false);
-        }
-        self.keep(Entry::Remove(id)).await?;
-        Ok(true)
+        self.catch_up().await?;
+        self.change(|memory| {
+            let there = memory.remove(id);
+            (there, there.then_some(Entry::Remove(id)))
+        })
+        .await
     }
 }

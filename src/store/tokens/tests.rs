@@ -318,6 +318,44 @@ async fn two_processes_append_to_one_file() {
     assert!(again.lookup(&Digest::of("late")).is_none());
 }
 
+/// What the other process did is known without anybody asking for a token that is not, and not lost with the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_knows_what_the_one_before_it_ended_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens.jsonl");
+    let old = LocalTokens::in_file(&path, 100).unwrap();
+    let [revoked, removed, kept] = ["revoked", "removed", "kept"].map(|name| token(name, None, None));
+    for token in [&revoked, &removed, &kept] {
+        old.issue(token.clone()).await.unwrap();
+    }
+    let new = LocalTokens::in_file(&path, 100).unwrap();
+    let had = new.lookup(&revoked.access).unwrap();
+    assert!(old.remove(revoked.id).await.unwrap());
+    assert!(!had.gone.is_set(), "not heard of yet");
+    new.follow().unwrap();
+    assert!(had.gone.is_set() && new.lookup(&revoked.access).is_none());
+    // An administrator asks this process for a token of the other's.
+    let late = token("late", None, None);
+    old.issue(late.clone()).await.unwrap();
+    assert!(new.remove(late.id).await.unwrap() && !there(&old, "late").await);
+    // The last before it ends, and the file is written anew before anybody asks.
+    old.issue(token("last", None, None)).await.unwrap();
+    assert!(old.remove(removed.id).await.unwrap());
+    drop(old);
+    let (inode, started) = (|| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap()), Instant::now());
+    let before = inode();
+    while inode() == before {
+        new.write_anew().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(5), "written anew once the other process is gone");
+    }
+    drop(new);
+    let again = LocalTokens::in_file(&path, 100).unwrap();
+    assert!(again.lookup(&Digest::of("last")).is_some() && again.lookup(&kept.access).is_some());
+    for access in [revoked.access, removed.access, late.access] {
+        assert!(again.lookup(&access).is_none());
+    }
+}
+
 /// Compaction gathers what is in memory while others append.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_while_the_file_is_written_anew() {
