@@ -131,18 +131,24 @@ impl Known {
         }
     }
 
-    /// Takes in what this gateway has just written.
-    pub fn written(&self, tokens: Vec<Arc<Token>>) {
-        let _one_at_a_time = self.ended.lock();
-        for token in &tokens {
+    /// Takes in what this gateway has just written and ended, in one transaction that began after `asked`. Others may have ended
+    /// what it wrote before this was told.
+    pub fn done(&self, mut written: Vec<Arc<Token>>, ended: &[Ended], asked: Asked) {
+        let mut recent = self.ended.lock();
+        written.retain(|token| !recent.is_ended(token, asked));
+        self.end(&mut recent, ended);
+        for token in &written {
             self.missing.remove(&token.access);
         }
-        self.tokens.put(tokens);
+        self.tokens.put(written);
     }
 
     /// Forgets what was ended, or written anew.
     pub fn ended(&self, all: &[Ended]) {
-        let mut recent = self.ended.lock();
+        self.end(&mut self.ended.lock(), all);
+    }
+
+    fn end(&self, recent: &mut Recent, all: &[Ended]) {
         for what in all {
             recent.count += 1;
             let entry = (recent.count, Instant::now());
@@ -174,5 +180,50 @@ impl Known {
         let mut recent = self.ended.lock();
         recent.sweep();
         self.tokens.remove_all(|token| token.ends_at().is_some_and(|at| now >= at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::oauth2::store::Gone;
+
+    fn token(access: &str) -> Arc<Token> {
+        Arc::new(Token {
+            id: Uuid::new_v4(),
+            access: Digest::of(access),
+            refresh: None,
+            credential: Uuid::from_u128(7),
+            service: None,
+            userid: None,
+            scope: None,
+            created_at: 0,
+            expires_in: 0,
+            purge_at: None,
+            code: None,
+            gone: Gone::default(),
+        })
+    }
+
+    #[test]
+    fn what_others_ended_before_it_was_told_stays_ended() {
+        let known = Known::default();
+        let there = |access: &str| known.get(&Digest::of(access)).is_some();
+        let asked = known.asking();
+        known.ended(&[Ended::Access(Digest::of("revoked"))]);
+        known.done(vec![token("revoked"), token("good")], &[], asked);
+        assert!(!there("revoked") && there("good"));
+        let asked = known.asking();
+        known.ended(&[Ended::Credential(Uuid::from_u128(7))]);
+        known.done(vec![token("of-it")], &[], asked);
+        assert!(!there("of-it") && !there("good"));
+        // Its own transaction gives a name a new meaning, and ends another token.
+        known.done(vec![token("one")], &[], known.asking());
+        known.done(
+            vec![token("two")],
+            &[Ended::Access(Digest::of("two")), Ended::Access(Digest::of("one"))],
+            known.asking(),
+        );
+        assert!(there("two") && !there("one"));
     }
 }

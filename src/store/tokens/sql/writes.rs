@@ -192,14 +192,14 @@ async fn one_by_one(shared: &Shared, tasks: &[&Task]) -> Vec<Result<Outcome, Sto
 /// Does everything in one transaction. The fault tells whether the database is out of reach, so that no other attempt helps.
 async fn transaction(shared: &Shared, tasks: &[&Task]) -> Result<Vec<Outcome>, (StoreFault, bool)> {
     let mut lost = true;
+    let asked = shared.known.asking();
     let work = async {
         let done = attempt(&shared.store, tasks).await;
         lost = matches!(&done, Err(Error::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)));
         done
     };
     let (outcomes, effects) = in_time(work).await.map_err(|fault| (fault, lost))?;
-    shared.known.ended(&effects.ended);
-    shared.known.written(effects.written);
+    shared.known.done(effects.written, &effects.ended, asked);
     Ok(outcomes)
 }
 
