@@ -64,8 +64,12 @@ impl Lifecycle<TokenText, Arc<Entry>> for Evicted {
     /// What is driven out goes after the table's lock: for one that comes it is mostly one or two.
     type RequestState = [Option<(TokenText, Arc<Entry>)>; 2];
 
-    fn on_evict(&self, state: &mut Self::RequestState, text: TokenText, entry: Arc<Entry>) {
+    /// Not called of an entry in whose place another of the same token is put.
+    fn before_evict(&self, _: &mut Self::RequestState, _: &TokenText, _: &mut Arc<Entry>) {
         self.0.store(true, Relaxed);
+    }
+
+    fn on_evict(&self, state: &mut Self::RequestState, text: TokenText, entry: Arc<Entry>) {
         if let Some(room) = state.iter_mut().find(|room| room.is_none()) {
             *room = Some((text, entry));
         }

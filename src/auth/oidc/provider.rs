@@ -112,6 +112,12 @@ pub struct Published {
 }
 
 impl Published {
+    /// Whether nothing is decided in another way than by the other; when it was confirmed is no part of that.
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        let keys = |keys: &Keys| (keys.url.clone(), keys.extra, keys.text.clone());
+        self.metadata == other.metadata && self.keys.iter().map(keys).eq(other.keys.iter().map(keys))
+    }
+
     fn has(&self, kid: &str) -> bool {
         self.keys.iter().any(|keys| keys.set.kids().any(|there| there == kid))
     }
@@ -290,6 +296,7 @@ impl Provider {
         if let Some(published) = fetched.published {
             self.publish(before.as_deref(), published);
         }
+        let was_stale = self.stale.load(Relaxed);
         let pause = match &fetched.fault {
             None => {
                 if self.failures.swap(0, Relaxed) > 0 {
@@ -314,7 +321,9 @@ impl Provider {
                 Duration::from_secs(1 << failures.min(5)).min(Duration::from_secs(30))
             }
         };
-        self.edition.next();
+        if self.stale.load(Relaxed) != was_stale {
+            self.edition.next();
+        }
         let mut asking = self.asking.lock();
         asking.in_flight = false;
         if fetched.fault.is_some() {
@@ -338,7 +347,10 @@ impl Provider {
         drop(history);
         let published = Arc::new(published);
         self.published.store(Some(published.clone()));
-        self.edition.next();
+        // Anybody can make up a key id and have the same fetched again: what was decided from it stays.
+        if !before.is_some_and(|before| before.says_the_same_as(&published)) {
+            self.edition.next();
+        }
         if let Some(disk) = self.disk.clone() {
             let kept = Kept::of(&self.source, &published);
             // Not awaited: a slow disk keeps no request waiting.

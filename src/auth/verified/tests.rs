@@ -228,6 +228,8 @@ fn a_decision_is_kept_in_place_of_what_a_token_says() {
     let other = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let other = VerificationKey::from_pem(Algorithm::EdDsa, &other.public_pem().unwrap()).unwrap();
     assert!(!verify(&cache, &other, &token).valid, "the decisions are not about this key");
+    let full = cache.memory.as_ref().unwrap().full.load(Relaxed);
+    assert!(!full, "an entry that takes the place of one of the same token drives none out");
 }
 
 #[test]

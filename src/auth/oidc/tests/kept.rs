@@ -54,10 +54,20 @@ async fn what_was_decided_counts_until_something_is_another() {
     let sent = get().bearer(&alice).header("connection", "authorization").in_force(7);
     let mut state = State::default();
     assert!(matches!(plugin.access(&sent.request(&nobody), &mut state), Flow::Stop(_)));
+    // A key id that somebody made up has the same keys fetched again.
+    let (provider, before, mut rounds) = (registry.in_use().remove(0), registry.edition(), 0);
+    let due = provider.history().next;
+    while provider.history().next == due {
+        drop(provider.ask(Some(&format!("made-up-{rounds}"))));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        rounds += 1;
+        assert!(rounds < 500, "nothing was fetched");
+    }
+    assert_eq!(registry.edition(), before);
+    assert_eq!(told(&alice, &nobody, 7, NOW), good, "what was decided is known still");
     // The key is withdrawn.
-    let before = registry.edition();
     idp.publish(&[ed_jwk(&new_key(), "two")]);
-    let (provider, mut rounds) = (registry.in_use().remove(0), 0);
+    let mut rounds = 0;
     while registry.edition() == before {
         drop(provider.ask(Some(&format!("k{rounds}"))));
         tokio::time::sleep(Duration::from_millis(100)).await;
