@@ -34,6 +34,8 @@ pub(super) struct Waiting {
     places: Box<[Place]>,
     /// In each place.
     most: usize,
+    /// Whether no place had room, since the writer last took what there was: nobody looks for room then.
+    full: AtomicBool,
     /// Whether the writer waits to be woken.
     asleep: AtomicBool,
     writer: OnceLock<Thread>,
@@ -52,32 +54,43 @@ impl Waiting {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         // One more than there are threads at once: while the writer has one, there is another.
         let places = (0..=threads).map(|_| Place::default()).collect();
-        Self { places, most: most.div_ceil(threads).max(1), asleep: AtomicBool::new(false), writer: OnceLock::new() }
+        let (full, asleep) = Default::default();
+        Self { places, most: most.div_ceil(threads).max(1), full, asleep, writer: OnceLock::new() }
     }
 
     /// Adds the line that `write` puts at the end of the text; `false` where too many wait, and there is none.
     pub fn add(&self, write: impl FnOnce(&mut Lines)) -> bool {
-        let Some(mut lines) = self.place() else { return false };
-        if lines.count >= self.most {
-            return false;
+        let place = self.place();
+        let added = place.is_some();
+        if let Some(mut lines) = place {
+            lines.count += 1;
+            write(&mut lines);
         }
-        lines.count += 1;
-        write(&mut lines);
-        drop(lines);
         // Either this sees that the writer sleeps, or the writer, which looks once more before it does, sees the line.
         fence(SeqCst);
         if self.asleep.load(Relaxed) {
             self.wake();
         }
-        true
+        added
     }
 
+    /// A place with room.
     fn place(&self) -> Option<MutexGuard<'_, Lines>> {
+        if self.full.load(Relaxed) {
+            return None;
+        }
         let own = own() % self.places.len().max(1);
         let (before, from) = self.places.split_at_checked(own)?;
-        let mut all = from.iter().chain(before);
-        // Waits only where threads lost the processor in the middle of their lines, in all places at once.
-        all.find_map(|place| place.0.try_lock()).or_else(|| Some(self.places.first()?.0.lock()))
+        let all = || from.iter().chain(before);
+        let has_room = |lines: &MutexGuard<'_, Lines>| lines.count < self.most;
+        // A busy thread has the room that others do not need.
+        let free = all().find_map(|place| place.0.try_lock().filter(has_room));
+        // Waits only where threads lost the processor in the middle of their lines, in all places that are not full.
+        let free = free.or_else(|| all().map(|place| place.0.lock()).find(has_room));
+        if free.is_none() {
+            self.full.store(true, Relaxed);
+        }
+        free
     }
 
     /// Hands all lines over, place by place, with their number. For the writer.
@@ -94,6 +107,7 @@ impl Waiting {
             spare.clear();
             spare.shrink_to(KEPT);
         }
+        self.full.store(false, Relaxed);
     }
 
     /// Names the thread to be woken.
@@ -157,6 +171,17 @@ mod tests {
         let mut expected: Vec<_> = (0..8).flat_map(|thread| (0..2000).map(move |n| format!("{thread}:{n}"))).collect();
         expected.sort_unstable();
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn one_thread_has_the_room_of_all() {
+        let waiting = Waiting::new(100);
+        let added = (0..1000).filter(|_| waiting.add(|lines| lines.text.push(b'\n'))).count();
+        assert!((100..300).contains(&added), "{added}");
+        let mut count = 0;
+        waiting.take(&mut Vec::new(), |_, lines| count += lines);
+        assert_eq!(count, added);
+        assert!(waiting.add(|lines| lines.text.push(b'\n')));
     }
 
     #[test]
