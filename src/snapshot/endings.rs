@@ -69,8 +69,8 @@ pub struct Collected {
     fingerprint: Gauge,
     certificates: GaugeVec,
     credentials: GaugeVec,
-    /// The generation that the gauges speak of.
-    read: Mutex<Option<u64>>,
+    /// The generation that the gauges speak of, and until when they say what is next to end, in seconds since the UNIX epoch.
+    read: Mutex<Option<(u64, i64)>>,
 }
 
 impl Collected {
@@ -105,26 +105,25 @@ impl Collected {
     fn read(&self) {
         let snapshot = self.published.load();
         let mut read = self.read.lock();
-        if *read == Some(snapshot.generation) {
+        let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        if read.is_some_and(|(generation, until)| generation == snapshot.generation && now < until) {
             return;
         }
-        *read = Some(snapshot.generation);
         self.fingerprint.set(number(&snapshot.origin.hash));
         self.certificates.reset();
         self.credentials.reset();
-        let now = snapshot.loaded_at.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut next: Option<i64> = None;
         for ending in endings(&snapshot.dataset) {
             if ending.kind == Kind::KeyAuthCredential {
                 // One that ended already was meant to.
-                let due = u64::try_from(ending.at).is_ok_and(|at| at > now);
-                next = if due { Some(next.map_or(ending.at, |next| next.min(ending.at))) } else { next };
+                next = if ending.at > now { Some(next.map_or(ending.at, |next| next.min(ending.at))) } else { next };
                 continue;
             }
             let gauge = self.certificates.with_label_values(&[ending.kind.collection(), &ending.name]);
             let at = ending.at as f64;
             gauge.set(if gauge.get() > 0.0 { gauge.get().min(at) } else { at });
         }
+        *read = Some((snapshot.generation, next.unwrap_or(i64::MAX)));
         if let Some(next) = next {
             self.credentials.with_label_values(&[Kind::KeyAuthCredential.collection()]).set(next as f64);
         }
@@ -177,5 +176,26 @@ mod tests {
         let families = Collected::new(published).unwrap().collect();
         let credentials = families.iter().find(|family| family.name().starts_with("portcullis_credential")).unwrap();
         assert_eq!(credentials.get_metric()[0].get_gauge().get_value(), soonest as f64);
+    }
+
+    #[test]
+    fn one_that_has_ended_is_followed_by_the_next() {
+        let config = "_format_version: '3.0'\nconsumers: [{username: a, keyauth_credentials: [{key: k, ttl: 2}, {key: l, ttl: 300}]}]";
+        let loaded = crate::declarative::load_text("kong.yml", config, &Default::default()).map_err(|_| ()).unwrap();
+        let last = loaded.dataset.keyauth_credentials.iter().filter_map(|it| Some(it.created_at + it.ttl?)).max();
+        let published = Arc::new(Published::default());
+        published.store(Snapshot { dataset: loaded.dataset, ..Snapshot::empty() });
+        let collected = Collected::new(published).unwrap();
+        let told = || {
+            let families = collected.collect();
+            let credentials = families.iter().find(|family| family.name().starts_with("portcullis_credential"));
+            credentials.unwrap().get_metric()[0].get_gauge().get_value()
+        };
+        assert!(told() > 0.0);
+        let started = std::time::Instant::now();
+        while told() != last.unwrap() as f64 {
+            assert!(started.elapsed() < std::time::Duration::from_secs(20), "{}", told());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
     }
 }
