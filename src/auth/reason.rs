@@ -53,7 +53,7 @@ reasons! {
     KeyClaimMissing = "key_claim_missing",
     /// The claim that names the credential is empty or not a string.
     KeyClaimInvalid = "key_claim_empty",
-    /// No credential of that name.
+    /// No credential of that name, or another secret than the client's.
     CredentialUnknown = "credential_unknown",
     /// The issuer is not one of this route's.
     IssuerUnknown = "issuer_unknown",
@@ -99,7 +99,7 @@ reasons! {
     GrantUnknown = "grant_unknown",
     /// The store of issued tokens did not answer.
     StoreError = "store_error",
-    /// Too many failed verifications from one address.
+    /// Too many failed attempts at an oauth2 endpoint, of one client from one address, or from one address.
     VerifyBudget = "verify_budget",
     /// Too many requests.
     RateLimited = "rate_limited",
