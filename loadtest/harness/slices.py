@@ -19,7 +19,7 @@ import statistics
 
 from .processes import LOAD, tree
 
-CONNECTIONS, ROUNDS_A_SLICE = 32, 12
+CONNECTIONS, ROUNDS_A_SLICE, ROUNDS_BEFORE = 32, 12, 6
 # How often a token comes until nothing about it is new, and how many tokens there may be for that.
 KNOWN_AFTER, MOST_KNOWN = 3, 100_000
 LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
@@ -50,8 +50,8 @@ def complete(answer):
 class Target:
     """A path of a process with its tokens in rotation, over kept connections of its own. `values`: one for each round."""
 
-    # Rounds of a slice, and those just before it, for the processor's caches.
-    length, lead = ROUNDS_A_SLICE, 1
+    # Rounds of a slice, and those just before it: what others left in the processor's caches is no part of what a request costs.
+    length, lead = ROUNDS_A_SLICE, ROUNDS_BEFORE
 
     def __init__(self, name, proxy, path, tokens, status=200, checks=None):
         """`checks`: what asks the proxy for the seconds that signature checks took so far, and for their number, of which there is one a
@@ -133,7 +133,7 @@ class Once(Target):
     @staticmethod
     def tokens(rounds):
         """How many are sent in so many rounds."""
-        return (30 + rounds * (1 + ROUNDS_A_SLICE)) * CONNECTIONS
+        return (30 + rounds * (ROUNDS_BEFORE + ROUNDS_A_SLICE)) * CONNECTIONS
 
 
 def nanoseconds(pid):
