@@ -23,7 +23,7 @@ def say(text):
 
 
 # What a run takes, by its kind. `rounds` are those of slices, in all starts of the processes.
-USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=400, row_rounds=320, starts=8, latency_rounds=90, slice=2, requests=400_000, soak=1800,
+USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=400, row_rounds=320, starts=8, latency_rounds=48, slice=2, requests=400_000, soak=1800,
              consumers=[1000, 10_000, 100_000, 1_000_000], live=(1, 10_000, 1_000_000), tokens=100_000, reloads=3)
 SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=160, row_rounds=160, latency_rounds=48, slice=1, requests=120_000, soak=300,
              consumers=[1000, 10_000, 100_000])
@@ -44,7 +44,7 @@ def arguments():
     parser.add_argument("--measure", type=int, help="seconds of one measurement of the comparison (3; 1; 1)")
     parser.add_argument("--rounds", type=int, help="rounds of `added`, in all starts (400; 160; 20)")
     parser.add_argument("--row-rounds", type=int, help="rounds of `rows`, in all starts (320; 160; 12)")
-    parser.add_argument("--latency-rounds", type=int, help="rounds of `latency`, in all starts (90; 48; 4)")
+    parser.add_argument("--latency-rounds", type=int, help="rounds of `latency`, in all starts (48; 48; 4)")
     parser.add_argument("--starts", type=int, help="how often processes are started that are compared (8; 8; 3)")
     parser.add_argument("--soak", type=int, help="seconds of `soak` (1800; 300; 20)")
     parser.add_argument("--report", help="folder of the report (target/loadtest/report); `loadtest` for one to be committed")
