@@ -1,4 +1,5 @@
-//! TLS on the listeners: certificates from the published snapshot, else from the settings.
+//! TLS as the settings want it: on the listeners, with certificates from the published snapshot or else from the settings; and towards services, what
+//! is trusted and what is shown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +68,7 @@ pub fn trusted(settings: &Settings) -> Result<Option<PathBuf>, Vec<String>> {
     let (mut all, mut faults) = (Vec::new(), Vec::new());
     for file in &trusted.files {
         match authorities(file) {
-            Ok(found) => all.extend(found),
+            Ok((found, _)) => all.extend(found),
             Err(reason) => faults.push(format!("lua_ssl_trusted_certificate: {}: {reason}", file.display())),
         }
     }
@@ -90,8 +91,8 @@ pub fn trusted(settings: &Settings) -> Result<Option<PathBuf>, Vec<String>> {
     Ok(Some(file))
 }
 
-/// The certificates in a PEM file, each of them good to verify others with.
-fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates in a PEM file, each of them good to verify others with; and a store of them.
+fn authorities(file: &Path) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), String> {
     let found: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
         .map_err(|error: rustls::pki_types::pem::Error| error.to_string())?;
@@ -99,7 +100,7 @@ fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     for certificate in &found {
         store.add(certificate.clone()).map_err(|error| error.to_string())?;
     }
-    if store.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(found) }
+    if store.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok((found, store)) }
 }
 
 /// Reads `ssl_cert` and `ssl_cert_key`, or makes a certificate where they are not set.
@@ -185,10 +186,7 @@ pub fn admin_config(settings: &Settings, resolver: Arc<Resolver>) -> Result<Arc<
         None => builder.with_no_client_auth(),
         Some(path) => {
             let unusable = |why: &dyn std::fmt::Display| format!("{} (admin_ssl_client_ca): {why}", path.display());
-            let mut roots = RootCertStore::empty();
-            for der in CertificateDer::pem_slice_iter(&read(path)?) {
-                roots.add(der.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
-            }
+            let (_, roots) = authorities(path).map_err(|why| unusable(&why))?;
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             // Whoever has the token needs no certificate.

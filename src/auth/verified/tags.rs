@@ -51,7 +51,7 @@ fn any_way() -> usize {
     thread_local! {
         static DRAWN: Cell<u32> = const { Cell::new(0) };
     }
-    // Knuth's multiplier; the highest bits of such a sequence are its best.
+    // Knuth's and Lewis's constants; the highest bits of such a sequence are its best.
     let drawn = DRAWN.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     DRAWN.set(drawn);
     (drawn >> 16) as usize % WAYS
@@ -138,10 +138,8 @@ impl Tags {
                 // Another thread may have doubled it meanwhile.
                 let _ = self.used.compare_exchange(used, used * 2, Relaxed, Relaxed);
             }
-        } else {
-            if let Some(place) = places.get(any_way()) {
-                place.set(halves);
-            }
+        } else if let Some(place) = places.get(any_way()) {
+            place.set(halves);
         }
     }
 

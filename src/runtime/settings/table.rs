@@ -92,7 +92,7 @@ settings! {
     }
     "Configuration" {
         declarative_config: Vec<PathBuf> = "",
-            "Declarative files, or folders of them, that are loaded at the start and at each reload; not used where `database` names one.";
+            "Declarative files, or folders of them, that are loaded at the start and at each reload; not used where `database` names a database.";
         declarative_config_string: Option<String> = "",
             "A declarative configuration as text, in place of files.";
         plugins: Plugins = "bundled",

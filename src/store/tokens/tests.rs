@@ -278,6 +278,16 @@ async fn the_file_brings_everything_back() {
     assert!(matches!(LocalTokens::in_file(&path, 100), Err(JournalFault::Line { line: 1, .. })));
 }
 
+/// Replaces the file, which takes until the other process has let go of it.
+fn write_anew(store: &LocalTokens, path: &std::path::Path) {
+    let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+    let (before, started) = (inode(), Instant::now());
+    while inode() == before {
+        store.write_anew().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(5), "it is written anew once the other process is gone");
+    }
+}
+
 /// A process takes over from another: both have the file open for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_append_to_one_file() {
@@ -303,13 +313,7 @@ async fn two_processes_append_to_one_file() {
     old.issue(token("last", None, None)).await.unwrap();
     assert!(there(&new, "last").await);
     drop(old);
-    let held = std::time::Instant::now();
-    let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
-    let before = lines();
-    while lines() == before {
-        new.write_anew().unwrap();
-        assert!(held.elapsed() < Duration::from_secs(5), "it is written anew once the other process is gone");
-    }
+    write_anew(&new, &path);
     drop(new);
     let again = LocalTokens::in_file(&path, 100).unwrap();
     for name in ["before", "later", "own", "own2", "rotated", "last"] {
@@ -342,12 +346,7 @@ async fn a_process_knows_what_the_one_before_it_ended_last() {
     old.issue(token("last", None, None)).await.unwrap();
     assert!(old.remove(removed.id).await.unwrap());
     drop(old);
-    let (inode, started) = (|| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap()), Instant::now());
-    let before = inode();
-    while inode() == before {
-        new.write_anew().unwrap();
-        assert!(started.elapsed() < Duration::from_secs(5), "written anew once the other process is gone");
-    }
+    write_anew(&new, &path);
     drop(new);
     let again = LocalTokens::in_file(&path, 100).unwrap();
     assert!(again.lookup(&Digest::of("last")).is_some() && again.lookup(&kept.access).is_some());
