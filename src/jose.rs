@@ -8,6 +8,7 @@ mod algorithm;
 pub mod base64url;
 mod compact;
 mod ed448;
+mod header;
 pub mod hmac;
 pub mod json;
 mod key;
@@ -20,6 +21,7 @@ mod sign;
 pub use self::{
     algorithm::{Algorithm, Family},
     compact::{Compact, Fault, Jws},
+    header::Header,
     json::{Object, Value},
     key::{Identity, VerificationKey},
     key_set::{KeySet, Lookup, Rejected, SetFault},

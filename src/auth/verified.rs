@@ -30,7 +30,7 @@ use self::tags::{Tag, Tags};
 use super::State;
 use super::decided::{Basis, Decided, Decisions};
 use super::token_text::TokenText;
-use crate::jose::{Algorithm, Fault, Identity, Jws, Object, Registered, VerificationKey, hmac};
+use crate::jose::{Algorithm, Fault, Header, Identity, Jws, Object, Registered, VerificationKey, hmac};
 
 /// Memory of a token that comes often, besides its text, what was decided about it, and what it says.
 const OFTEN_BYTES: usize = 360;
@@ -192,7 +192,7 @@ impl Seen {
         let read = entry.read.as_deref()?;
         let (header, claims): (&'a Object<'a>, &'a Object<'a>) = (&read.header, &read.claims);
         Some(Jws {
-            header: Cow::Borrowed(header),
+            header: Header::Kept(header),
             claims: Cow::Borrowed(claims),
             registered: entry.registered,
             algorithm: read.algorithm,
@@ -288,7 +288,7 @@ impl Memory {
         let read = Read {
             bytes: bytes as u64,
             payload_end: jws.signing_input.len(),
-            header: jws.header.clone().into_owned().into_owned(),
+            header: (*jws.header).clone().into_owned(),
             claims: jws.claims.clone().into_owned().into_owned(),
             algorithm: jws.algorithm,
             signature: jws.signature.into(),

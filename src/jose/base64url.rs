@@ -2,6 +2,8 @@
 //!
 //! One value has one spelling, so a token cannot be varied without breaking its signature.
 
+use std::mem::MaybeUninit;
+
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -20,16 +22,21 @@ pub fn decode(text: impl AsRef<[u8]>) -> Result<Vec<u8>, NotBase64Url> {
     URL_SAFE_NO_PAD.decode_to_vec(text).map_err(|_| NotBase64Url)
 }
 
-/// Decodes into a buffer that is large enough (`3 * length / 4 + 3`), and says how many bytes that made.
+/// How many bytes a text makes; `None` where no text is so long.
+pub fn decoded_length(text: &[u8]) -> Option<usize> {
+    URL_SAFE_NO_PAD.decoded_length(text).ok()
+}
+
+/// Decodes into a buffer, of which it takes [`decoded_length`].
 ///
 /// # Errors
 /// As [`decode`], or when the buffer is too small.
-pub fn decode_into(text: &[u8], buffer: &mut [u8]) -> Result<usize, NotBase64Url> {
+pub fn decode_into<'b>(text: &[u8], buffer: &'b mut [MaybeUninit<u8>]) -> Result<&'b [u8], NotBase64Url> {
     // The library panics when there is no room.
-    if buffer.len() < URL_SAFE_NO_PAD.decoded_length(text).map_err(|_| NotBase64Url)? {
+    if decoded_length(text).is_none_or(|length| buffer.len() < length) {
         return Err(NotBase64Url);
     }
-    URL_SAFE_NO_PAD.decode(text, buffer.as_out()).map(|decoded| decoded.len()).map_err(|_| NotBase64Url)
+    URL_SAFE_NO_PAD.decode(text, buffer.as_out()).map(|decoded| &*decoded).map_err(|_| NotBase64Url)
 }
 
 /// Encodes without padding.

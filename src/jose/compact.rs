@@ -5,8 +5,10 @@
 //! one Kong reports.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
 use super::base64url;
+use super::header::{self, Header};
 use super::json::{Object, Value};
 use super::{Algorithm, Registered, VerificationKey};
 
@@ -60,42 +62,55 @@ impl<'a> Compact<'a> {
     /// # Errors
     /// When there are fewer than three segments, or header or payload are not canonical base64url.
     pub fn decode(token: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Self, Fault> {
-        let (header_end, payload_end) = dots(token).ok_or(Fault::Segments)?;
-        let (signing_input, signature) = token.split_at_checked(payload_end).ok_or(Fault::Segments)?;
-        let (header, payload) = signing_input.split_at_checked(header_end).ok_or(Fault::Segments)?;
-        let (payload, signature) = (without_dot(payload), without_dot(signature));
-
-        scratch.clear();
-        // Every started group of four characters makes at most three bytes; one more group a segment.
-        scratch.resize(token.len() / 4 * 3 + 12, 0);
-        let (header, rest) = decode_one(header, scratch).ok_or(Fault::HeaderBase64)?;
-        let (payload, rest) = decode_one(payload, rest).ok_or(Fault::PayloadBase64)?;
-        let signature = decode_one(signature, rest).map(|(signature, _)| signature);
-        Ok(Self { signing_input, header, payload, signature })
+        let segments = Segments::of(token).ok_or(Fault::Segments)?;
+        let room = room(token, scratch);
+        let (header, room) = decode(segments.header, room).ok_or(Fault::HeaderBase64)?;
+        let (payload, room) = decode(segments.payload, room).ok_or(Fault::PayloadBase64)?;
+        let signature = decode(segments.signature, room).map(|(signature, _)| signature);
+        Ok(Self { signing_input: segments.signing_input, header, payload, signature })
     }
 }
 
-/// Where the first two dots are.
-fn dots(token: &[u8]) -> Option<(usize, usize)> {
-    let mut dots = memchr::memchr_iter(b'.', token);
-    Some((dots.next()?, dots.next()?))
+/// A token's segments as they were sent.
+struct Segments<'a> {
+    header: &'a [u8],
+    payload: &'a [u8],
+    /// Everything after the second dot.
+    signature: &'a [u8],
+    signing_input: &'a [u8],
 }
 
-fn without_dot(segment: &[u8]) -> &[u8] {
-    segment.split_first().map_or(segment, |(_, rest)| rest)
+impl<'a> Segments<'a> {
+    fn of(token: &'a [u8]) -> Option<Self> {
+        let mut dots = memchr::memchr_iter(b'.', token);
+        let (header_end, payload_end) = (dots.next()?, dots.next()?);
+        Some(Self {
+            header: token.get(..header_end)?,
+            payload: token.get(header_end + 1..payload_end)?,
+            signature: token.get(payload_end + 1..)?,
+            signing_input: token.get(..payload_end)?,
+        })
+    }
 }
 
-fn decode_one<'b>(text: &[u8], buffer: &'b mut [u8]) -> Option<(&'b [u8], &'b mut [u8])> {
-    let length = base64url::decode_into(text, buffer).ok()?;
-    let (decoded, rest) = buffer.split_at_mut_checked(length)?;
-    Some((decoded, rest))
+/// Where a token's segments can be decoded to.
+fn room<'b>(token: &[u8], scratch: &'b mut Vec<u8>) -> &'b mut [MaybeUninit<u8>] {
+    scratch.clear();
+    // Every started group of four characters makes at most three bytes; one more group a segment.
+    scratch.reserve(token.len() / 4 * 3 + 12);
+    scratch.spare_capacity_mut()
+}
+
+fn decode<'b>(segment: &[u8], room: &'b mut [MaybeUninit<u8>]) -> Option<(&'b [u8], &'b mut [MaybeUninit<u8>])> {
+    let (own, rest) = room.split_at_mut_checked(base64url::decoded_length(segment)?)?;
+    Some((base64url::decode_into(segment, own).ok()?, rest))
 }
 
 /// A JSON Web Signature whose payload is a claims set, not yet verified.
 #[derive(Clone, Debug)]
 pub struct Jws<'a> {
+    pub header: Header<'a>,
     /// Owned by who has just parsed it, borrowed by who remembers it.
-    pub header: Cow<'a, Object<'a>>,
     pub claims: Cow<'a, Object<'a>>,
     pub registered: Registered,
     /// What the header says; a key is bound to its own.
@@ -110,26 +125,46 @@ impl<'a> Jws<'a> {
     /// # Errors
     /// The first fault, in the order of [`Fault`].
     pub fn parse(token: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Self, Fault> {
-        let compact = Compact::decode(token, scratch)?;
-        let header = Value::parse(compact.header).map_err(|_| Fault::HeaderJson)?;
-        let claims = Value::parse(compact.payload).map_err(|_| Fault::PayloadJson)?;
-        let header = match header {
-            Value::Object(header) => header,
-            Value::Array(_) | Value::String(_) => return Err(Fault::Algorithm),
-            Value::Null | Value::Bool(_) | Value::Number(_) => return Err(Fault::HeaderJson),
+        let segments = Segments::of(token).ok_or(Fault::Segments)?;
+        let known = header::known(segments.header);
+        let room = room(token, scratch);
+        let (header, room) = match &known {
+            Some(_) => (&[][..], room),
+            None => decode(segments.header, room).ok_or(Fault::HeaderBase64)?,
         };
-        let algorithm = algorithm(&header)?;
+        let (payload, room) = decode(segments.payload, room).ok_or(Fault::PayloadBase64)?;
+        let header = match &known {
+            Some(_) => Value::Null,
+            None => Value::parse(header).map_err(|_| Fault::HeaderJson)?,
+        };
+        let claims = Value::parse(payload).map_err(|_| Fault::PayloadJson)?;
+        let (header, algorithm, is_of_access_token, is_critical) = match (known, header) {
+            (Some(known), _) => {
+                let (algorithm, is_of_access_token) = (known.algorithm(), known.is_of_access_token());
+                (Header::Known(known), algorithm, is_of_access_token, false)
+            }
+            (None, Value::Object(members)) => {
+                let algorithm = header::algorithm(&members)?;
+                let (access, critical) = (header::is_access(&members), header::is_critical(&members));
+                (Header::Read(members), algorithm, access, critical)
+            }
+            (None, Value::Array(_) | Value::String(_)) => return Err(Fault::Algorithm),
+            (None, Value::Null | Value::Bool(_) | Value::Number(_)) => return Err(Fault::HeaderJson),
+        };
         if matches!(claims, Value::Null | Value::Bool(_) | Value::Number(_)) {
             return Err(Fault::PayloadScalar);
         }
-        let signature = compact.signature.ok_or(Fault::SignatureBase64)?;
-        if header.get("crit").is_some() || header.get("b64").is_some_and(|b64| *b64 != Value::Bool(true)) {
+        let (signature, _) = decode(segments.signature, room).ok_or(Fault::SignatureBase64)?;
+        if is_critical {
             return Err(Fault::Critical);
         }
+        if let Header::Read(members) = &header {
+            header::remember(segments.header, members, algorithm);
+        }
         let Value::Object(claims) = claims else { return Err(Fault::PayloadNotObject) };
-        let registered = Registered::of(&header, &claims);
-        let (header, claims) = (Cow::Owned(header), Cow::Owned(claims));
-        Ok(Self { header, claims, registered, algorithm, signing_input: compact.signing_input, signature })
+        let registered = Registered::of(is_of_access_token, &claims);
+        let claims = Cow::Owned(claims);
+        Ok(Self { header, claims, registered, algorithm, signing_input: segments.signing_input, signature })
     }
 
     /// Whether the key's algorithm is the header's and the signature is the key's.
@@ -141,14 +176,6 @@ impl<'a> Jws<'a> {
     pub fn key_id(&self) -> Option<&str> {
         self.header.str("kid")
     }
-}
-
-fn algorithm(header: &Object<'_>) -> Result<Algorithm, Fault> {
-    let name = header.str("alg").ok_or(Fault::Algorithm)?;
-    Algorithm::from_name(name).ok_or_else(|| {
-        let bare = name.trim_matches(|c: char| c.is_whitespace() || c.is_control());
-        if bare.eq_ignore_ascii_case("none") { Fault::AlgorithmNone } else { Fault::Algorithm }
-    })
 }
 
 #[cfg(test)]

@@ -37,13 +37,14 @@ pub struct Registered {
 }
 
 impl Registered {
-    pub fn of(header: &Object<'_>, claims: &Object<'_>) -> Self {
+    /// `is_access_token`: what the header says of that.
+    pub fn of(is_access_token: bool, claims: &Object<'_>) -> Self {
         let mut found = Self {
             exp: Moment::Absent,
             nbf: Moment::Absent,
             iat: Moment::Absent,
             auth_time: Moment::Absent,
-            is_access_token: header.get("typ").is_none_or(is_typ_of_access_token),
+            is_access_token,
         };
         for (name, value) in claims.iter() {
             match name {
@@ -62,7 +63,7 @@ impl Registered {
     }
 }
 
-fn is_typ_of_access_token(typ: &Value<'_>) -> bool {
+pub(super) fn is_typ_of_access_token(typ: &Value<'_>) -> bool {
     typ.as_str().is_some_and(|typ| {
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
         typ.eq_ignore_ascii_case("jwt") || typ.eq_ignore_ascii_case("at+jwt")
@@ -72,9 +73,11 @@ fn is_typ_of_access_token(typ: &Value<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jose::header;
 
     fn of(header: &str, claims: &str) -> Registered {
-        Registered::of(&Object::parse(header.as_bytes()).unwrap(), &Object::parse(claims.as_bytes()).unwrap())
+        let is_access_token = header::is_access(&Object::parse(header.as_bytes()).unwrap());
+        Registered::of(is_access_token, &Object::parse(claims.as_bytes()).unwrap())
     }
 
     #[test]

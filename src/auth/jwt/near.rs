@@ -40,7 +40,7 @@ pub(super) fn key_claim(claim: &str, jws: &Jws<'_>, directory: &Directory) -> Hi
 fn elsewhere(claim: &str, jws: &Jws<'_>, directory: &Directory) -> Option<Hint> {
     let known =
         |value: &Value<'_>| value.as_str().is_some_and(|key| !key.is_empty() && directory.jwt.get(key).is_some());
-    let places = [("claims", &jws.claims), ("header", &jws.header)];
+    let places = [("claims", &*jws.claims), ("header", &*jws.header)];
     places.into_iter().find_map(|(place, members)| {
         let (name, value) = members.iter().find(|(_, value)| known(value))?;
         let key = shown(value.as_str().unwrap_or_default());

@@ -50,7 +50,7 @@ impl Oidc {
         if let Some(times) = self.times {
             let times = Times { expires: false, ..times };
             let now = at.request.now;
-            match times.check(&Registered::of(&Object::default(), &claims), now) {
+            match times.check(&Registered::of(true, &claims), now) {
                 Ok(()) => at.passed(Check::Claims, || times.told(&claims, now)),
                 Err(reason) => return Err(self.refuse(at, Check::Claims, reason, || times.told(&claims, now))),
             }

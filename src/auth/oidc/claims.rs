@@ -151,7 +151,7 @@ mod tests {
     fn times_with_leeway() {
         let check = |claims: &str, leeway: f64, max_age: Option<f64>| {
             let times = Times { leeway, max_age, expires: true };
-            times.check(&Registered::of(&Object::default(), &Object::parse(claims.as_bytes()).unwrap()), 1000)
+            times.check(&Registered::of(true, &Object::parse(claims.as_bytes()).unwrap()), 1000)
         };
         assert_eq!(check(r#"{"exp":1001}"#, 0.0, None), Ok(()));
         assert_eq!(check(r#"{"exp":1000}"#, 0.0, None), Err(Reason::Expired));
