@@ -32,4 +32,8 @@ if [ -z "${FLOOR_BIN:-}" ]; then
   cargo build --release --quiet --locked --manifest-path loadtest/floor/Cargo.toml --target-dir "$work/floor"
   FLOOR_BIN="$work/floor/release/floor"
 fi
-export PORTCULLIS_BIN FLOOR_BIN PYTHONPATH="$PWD/loadtest" PYTHONDONTWRITEBYTECODE=1
+if [ -z "${DRIVER_BIN:-}" ]; then
+  cargo build --release --quiet --locked --manifest-path loadtest/driver/Cargo.toml --target-dir "$work/driver"
+  DRIVER_BIN="$work/driver/release/driver"
+fi
+export PORTCULLIS_BIN FLOOR_BIN DRIVER_BIN PYTHONPATH="$PWD/loadtest" PYTHONDONTWRITEBYTECODE=1

@@ -4,35 +4,35 @@ import contextlib
 import statistics
 
 from . import verdicts
-from .pace import Paced
+from .driver import driver
 from .processes import SUBJECT, Others
 from .proxies import Gateway, start_floor, start_haproxy
 from .scale import percentile
-from .slices import FASTEST, Slices, request, started
+from .slices import FASTEST, Slices, Target, started
 
 # Requests a second; the limit is about `RATE`.
 RATES, RATE, LIMIT = (500, 1500, 3000), 1500, 10.0
 
 
-class Timed:
+class Timed(Target):
     """A target of `slices.turns`: µs of the median request of a slice at a fixed rate."""
 
     def __init__(self, name, proxy, path, token, rate, seconds):
-        self.name, self.rate, self.seconds, self.values, self.p99, self.also = name, rate, seconds, [], [], {}
-        self.client = Paced(proxy.port, [request(path, token)], 16)
+        super().__init__(name, proxy, path, [token])
+        self.rate, self.seconds, self.p99 = rate, seconds, []
 
     def prepare(self):
-        self.client.run(self.rate, 1)
+        self.pace(1)
 
     def slice(self):
-        took = self.client.run(self.rate, self.seconds)
-        if self.client.failures:
-            raise RuntimeError(f"{self.name}: {dict(self.client.failures)}")
+        # What others left in the processor's caches, and how deep it sleeps after them, is no part of it.
+        self.pace(self.seconds / 4)
+        took = self.pace(self.seconds)
         self.p99.append(percentile(took, 0.99) * 1e6)
         return statistics.median(took) * 1e6
 
-    def close(self):
-        self.client.close()
+    def pace(self, seconds):
+        return self.driven(driver().pace, self.rate, seconds)
 
 
 def latency(material, upstream, folder, rounds, starts, seconds, say):

@@ -10,6 +10,7 @@ from . import added, edges, hits, latency, machine, provider, report, rows, scal
 from .compare import compare
 from .material import Material
 from .processes import Others
+from .driver import driver
 from .proxies import service
 from .scenarios import SCENARIOS, Bench, failing_softly
 
@@ -23,9 +24,9 @@ def say(text):
 
 
 # What a run takes, by its kind. `rounds` are those of slices, in all starts of the processes.
-USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=400, row_rounds=320, starts=8, latency_rounds=48, slice=2, requests=400_000, soak=1800,
+USUAL = dict(seconds=15, rate=500, reps=5, measure=3, rounds=400, row_rounds=320, starts=8, latency_rounds=160, slice=0.5, requests=400_000, soak=1800,
              consumers=[1000, 10_000, 100_000, 1_000_000], live=(1, 10_000, 1_000_000), tokens=100_000, reloads=3)
-SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=160, row_rounds=160, latency_rounds=48, slice=1, requests=120_000, soak=300,
+SHORT = dict(USUAL, seconds=10, reps=2, measure=1, rounds=160, row_rounds=160, latency_rounds=120, slice=0.4, requests=120_000, soak=300,
              consumers=[1000, 10_000, 100_000])
 QUICK = dict(SHORT, seconds=5, rate=200, reps=1, rounds=20, row_rounds=12, starts=3, latency_rounds=4, requests=20_000, soak=20,
              consumers=[1000, 10_000], live=(1, 10_000), tokens=10_000, reloads=2)
@@ -99,11 +100,11 @@ class Run:
 
     def rows(self):
         size = self.size
-        self.parts("rows", rows.Rows(self.material, self.service, self.folder, size.row_rounds, size.starts, size.consumers, size.seconds // 3, say).parts())
+        self.parts("rows", rows.Rows(self.material, driver(), self.folder, size.row_rounds, size.starts, size.consumers, size.seconds // 3, say).parts())
 
     def latency(self):
         size = self.size
-        found, points = latency.latency(self.material, self.service, self.folder, size.latency_rounds, min(size.starts, 6), size.slice, say)
+        found, points = latency.latency(self.material, driver(), self.folder, size.latency_rounds, min(size.starts, 6), size.slice, say)
         self.measured["latency"] = points
         self.add(found)
 
@@ -115,11 +116,11 @@ class Run:
         self.measured["comparison"] = compare(self.material, self.service, self.folder, self.size.measure, self.size.reps, say)
 
     def added(self):
-        self.measured["added"] = added.added(self.material, self.service, self.folder, self.size.rounds, self.size.starts, say, self.size.live)
+        self.measured["added"] = added.added(self.material, driver(), self.folder, self.size.rounds, self.size.starts, say, self.size.live)
         self.add(added.verdicts_of(self.measured["added"]))
 
     def hits(self):
-        self.measured["hits"] = hits.hits(self.material, self.service, self.folder, self.size.tokens, self.size.requests, say)
+        self.measured["hits"] = hits.hits(self.material, driver(), self.folder, self.size.tokens, self.size.requests, say)
 
     def scale(self):
         sizes = self.measured.setdefault("sizes", [])

@@ -8,6 +8,7 @@ import time
 import jwt
 
 from . import scale, tools, verdicts
+from .driver import driver
 from .material import ALGORITHMS, MANY
 from .processes import CPUS, LOAD, SUBJECT
 from .proxies import GATEWAY, Gateway, service, start_envoy, start_floor, start_haproxy, start_nginx

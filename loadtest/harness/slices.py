@@ -2,7 +2,7 @@
 
 Runs of seconds differ by more than that from one to the next. So slices of a few hundred requests go to everything that is compared, in
 random order, and each slice is compared with another one of the same round: what slows the machine for longer than a round slows both.
-CPU time is the scheduler's own count, in nanoseconds. What counts are the rounds in which the machine was at its fastest, as neighbours of a
+CPU time is the scheduler's own count, in nanoseconds. The load side does not sleep meanwhile, see `driver`. What counts are the rounds in which the machine was at its fastest, as neighbours of a
 virtual one slow it by half for milliseconds or minutes. Where processes are compared they are started anew several times, as two processes
 of one program differ too (where their memory lies): the error is what the starts say, or the rounds, whichever is larger.
 """
@@ -16,7 +16,9 @@ import random
 import re
 import socket
 import statistics
+import weakref
 
+from .driver import driver
 from .processes import LOAD, tree
 
 CONNECTIONS, ROUNDS_A_SLICE, ROUNDS_BEFORE = 32, 12, 6
@@ -64,22 +66,23 @@ class Target:
         # remembers. With tokens that must be new in each slice only some are, see `Once`.
         times = KNOWN_AFTER if len(self.requests) <= MOST_KNOWN else 1
         self.warm = max(30, 1 + times * len(self.requests) // CONNECTIONS)
-        self.sockets = []
+        # Known to the driver from the first request on.
+        self.id = None
 
     def run(self, rounds):
-        """So many requests on every connection; returns how many."""
-        self.sockets = self.sockets or [connect(self.port) for _ in range(CONNECTIONS)]
-        for _ in range(rounds):
-            for one in self.sockets:
-                one.sendall(self.requests[self.at % len(self.requests)])
-                self.at += 1
-            for one in self.sockets:
-                answer = one.recv(65536)
-                while answer and not complete(answer):
-                    part = one.recv(65536)
-                    answer = answer + part if part else b""
-                self.due(answer)
+        """So many requests for each connection; returns how many. An answer with another status is an error."""
+        self.driven(driver().run, rounds * CONNECTIONS)
+        self.at += rounds * CONNECTIONS
         return rounds * CONNECTIONS
+
+    def driven(self, run, *how):
+        if self.id is None:
+            self.id = driver().open(self.port, self.status, self.requests)
+            weakref.finalize(self, driver().forget, self.id)
+        try:
+            return run(self.id, *how)
+        except RuntimeError as error:
+            raise RuntimeError(f"{self.name}: {error}") from None
 
     @property
     def check(self):
@@ -108,14 +111,9 @@ class Target:
             if (used := nanoseconds(self.pid) - before) > 0:
                 return used / 1e3 / count
 
-    def due(self, answer):
-        if answer[9:12] != b"%d" % self.status:
-            raise RuntimeError(f"{self.name}: {answer[:200]!r} in place of {self.status}")
-
     def close(self):
-        for one in self.sockets:
-            one.close()
-        self.sockets = []
+        if self.id is not None:
+            driver().close(self.id)
 
 
 class Once(Target):
