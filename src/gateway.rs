@@ -102,16 +102,17 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Ctx;
+    /// In one place from the start: Pingora hands it on by value three times.
+    type CTX = Box<Ctx>;
 
-    fn new_ctx(&self) -> Ctx {
-        Ctx::new(self.published.load(), self.clock.now())
+    fn new_ctx(&self) -> Box<Ctx> {
+        Box::new(Ctx::new(self.published.load(), self.clock.now()))
     }
 
     /// None: the default installs response compression, which costs every request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         Admission::note(session);
         self.settle(session);
         let Err(answer) = self.admit(session, ctx).await else { return Ok(false) };
@@ -119,7 +120,7 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
         match ctx.peer.take() {
             Some(peer) => Ok(peer),
             None => self.pick(session, ctx).map_err(|fault| {
@@ -133,7 +134,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         self.prepare(session, ctx, request)
     }
@@ -143,7 +144,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         if session.was_upgraded() {
             return Ok(());
@@ -162,7 +163,12 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<()> {
         self.respond(session, ctx, response)
     }
 
@@ -170,7 +176,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         fault: Box<Error>,
     ) -> Box<Error> {
         Self::not_connected(ctx, fault)
@@ -181,13 +187,13 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         fault: Box<Error>,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         _client_reused: bool,
     ) -> Box<Error> {
         Self::broken(session, ctx, fault)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, fault: &Error, ctx: &mut Ctx) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, fault: &Error, ctx: &mut Box<Ctx>) -> FailToProxy {
         let answer = Self::answer_fault(fault, ctx);
         ctx.reason = Some(answer.reason);
         // Pingora keeps no connection after a fault.
@@ -201,18 +207,18 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, fault: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, fault: Option<&Error>, ctx: &mut Box<Ctx>) {
         self.finish(session, ctx, fault);
     }
 
     /// What Pingora says of a request in its own log lines: never the query.
-    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+    fn request_summary(&self, session: &Session, ctx: &Box<Ctx>) -> String {
         let header = session.req_header();
         format!("{} {}, request_id: {}", header.method, ctx.target.sent(header), ctx.request_id.as_str())
     }
 
     /// A client's own faults are in the access log; a log line each would let clients fill the disk.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, fault: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Ctx>, fault: &Error) -> bool {
         *fault.esource() == ErrorSource::Downstream
     }
 }
