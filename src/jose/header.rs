@@ -84,7 +84,7 @@ pub(super) fn remember(segment: &[u8], members: &Object<'_>, algorithm: Algorith
     RECENT.with_borrow_mut(|recent| {
         let missed = recent.missed;
         recent.missed = missed.wrapping_add(1);
-        let drawn = missed.is_multiple_of(ADMITTED).then(|| (missed / ADMITTED) as usize % KNOWN);
+        let drawn = missed.is_multiple_of(ADMITTED).then_some((missed / ADMITTED) as usize % KNOWN);
         let Some(at) = recent.headers.iter().position(Option::is_none).or(drawn) else { return };
         let known = Known { members: members.clone().into_owned(), algorithm, is_of_access_token: is_access(members) };
         if let Some(place) = recent.headers.get_mut(at) {
