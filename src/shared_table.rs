@@ -29,6 +29,26 @@ pub struct SharedTable<T, K> {
 /// Shards are a power of two; at a million entries one holds about 250.
 const SHARDS: usize = 4096;
 
+/// Where an entry stands in a table that does not change: a number that finds it without its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+impl Place {
+    /// How many bits its number has.
+    pub const BITS: u32 = 28;
+    /// Those of the place within a shard.
+    const WITHIN: u32 = Self::BITS - SHARDS.ilog2();
+
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The last bits of a number.
+    pub fn of_number(number: u32) -> Self {
+        Self(number & ((1 << Self::BITS) - 1))
+    }
+}
+
 impl<T, K> Clone for SharedTable<T, K> {
     fn clone(&self) -> Self {
         Self { shards: self.shards.clone(), hasher: self.hasher.clone(), len: self.len, by: PhantomData }
@@ -79,6 +99,26 @@ impl<T, K: KeyOf<T>> SharedTable<T, K> {
     {
         let hash = self.hasher.hash_one(key);
         self.shards.get(Self::shard_of(hash))?.find(hash, |entry| K::key(entry).borrow() == key)
+    }
+
+    /// Where the entry with a key stands, until anything is put in or removed; copies have it at the same place. `None` too where its
+    /// number would be too large.
+    pub fn place<Q>(&self, key: &Q) -> Option<Place>
+    where
+        K::Key: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = self.hasher.hash_one(key);
+        let shard = Self::shard_of(hash);
+        let within = self.shards.get(shard)?.find_bucket_index(hash, |entry| K::key(entry).borrow() == key)?;
+        let number = u32::try_from(shard << Place::WITHIN | within).ok()?;
+        (within >> Place::WITHIN == 0).then_some(Place(number))
+    }
+
+    /// The entry at a place.
+    pub fn at(&self, Place(number): Place) -> Option<&Arc<T>> {
+        let within = number & ((1 << Place::WITHIN) - 1);
+        self.shards.get((number >> Place::WITHIN) as usize)?.get_bucket(within as usize)
     }
 
     /// Puts an entry in, in place of the one with the same key, which is returned.
@@ -165,6 +205,19 @@ mod tests {
         assert!((0..10_000).all(|n| one.get(format!("k{n}").as_str()).is_some_and(|there| there.1 == n)));
         one.insert(Arc::new(("new".into(), 1)));
         assert!(two.get("new").is_none());
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_place() {
+        let table: SharedTable<(String, u32), First> = (0..50_000).map(|n| Arc::new((format!("k{n}"), n))).collect();
+        let copy = table.clone();
+        for n in 0..50_000 {
+            let place = table.place(format!("k{n}").as_str()).unwrap();
+            assert_eq!(Place::of_number(place.number()), place);
+            assert_eq!([&table, &copy].map(|table| table.at(place).map(|entry| entry.1)), [Some(n); 2]);
+        }
+        assert!(table.place("other").is_none());
+        assert!(SharedTable::<(String, u32), First>::default().at(Place::of_number(u32::MAX)).is_none());
     }
 
     #[test]

@@ -25,6 +25,20 @@ impl Basis {
         (request.generation > 0).then_some(Self { generation: request.generation, plugin, keys })
     }
 
+    pub(in crate::auth) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// All of it in as many bytes as a nonce of GCM has, if they are enough.
+    pub(in crate::auth) fn nonce(&self) -> Option<[u8; 12]> {
+        let (generation, plugin) = (u32::try_from(self.generation).ok()?, self.plugin as u64);
+        let mut nonce = [0; 12];
+        let (first, rest) = nonce.split_first_chunk_mut::<4>()?;
+        *first = generation.to_be_bytes();
+        rest.copy_from_slice(&plugin.to_be_bytes());
+        (self.keys == 0).then_some(nonce)
+    }
+
     /// Whether what was decided from this is still of use once something was decided from `newer`.
     fn stays_beside(&self, newer: &Self) -> bool {
         self.generation == newer.generation && self.plugin != newer.plugin

@@ -49,9 +49,9 @@ struct Made {
     issued: Fields,
     /// How many requests of others it outlives.
     staying: u8,
-    /// The address of the caller whose request came last after those. It takes the place if it comes again before any other: of callers
-    /// that come in turns none does, and nothing is made for them that none would use.
-    rival: usize,
+    /// Whose request came last after those, as consumer and credential are told apart by where they lie. It takes the place if it comes
+    /// again before any other: of callers that come in turns none does, and nothing is made for them that none would use.
+    rival: [usize; 2],
 }
 
 type Fields = Box<[(&'static HeaderName, HeaderValue)]>;
@@ -59,7 +59,7 @@ type Fields = Box<[(&'static HeaderName, HeaderValue)]>;
 impl Made {
     fn of(caller: &Arc<Caller>) -> Self {
         let (own, issued) = (own_headers(caller).collect(), issued_headers(caller).collect());
-        Self { caller: caller.clone(), own, issued, staying: STAYING, rival: 0 }
+        Self { caller: caller.clone(), own, issued, staying: STAYING, rival: [0; 2] }
     }
 
     /// The same value: a client's tokens mostly have one scope.
@@ -121,8 +121,8 @@ pub fn each_header<E>(
                 made.staying -= 1;
                 None
             }
-            Some(made) if made.rival != Arc::as_ptr(caller).addr() => {
-                made.rival = Arc::as_ptr(caller).addr();
+            Some(made) if made.rival != [address, credential] => {
+                made.rival = [address, credential];
                 None
             }
             _ => {

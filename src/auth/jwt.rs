@@ -22,10 +22,10 @@ use super::challenge::Challenge;
 use super::decided::Basis;
 use super::directory::JwtCredential;
 use super::reason::Body;
-use super::state::{Credential, Verification};
+use super::state::Verification;
 use super::trace::{Check, Hint, HintCode, NoTrace, Step, Time, Trace, consumer_name, shown, span};
-use super::verified::{Seen, Verified, Verifier};
-use super::{Flow, Plugin, Reason, Rejection, Request, State, hints};
+use super::verified::{Accepted, Verified, Verifier, Window};
+use super::{Directory, Flow, Plugin, Reason, Rejection, Request, State, hints};
 use crate::diagnostic::Diagnostic;
 use crate::jose::{Fault, Jws, KeyFault, Registered, Value, base64url};
 
@@ -166,41 +166,59 @@ impl Jwt {
         });
         let started = Instant::now();
         let within = token.len() <= self.lent.token_limit;
-        let mut seen = if within { self.lent.verified.seen(&token) } else { Seen::default() };
+        let basis = Basis::new(request, self, 0).filter(|_| within);
         // The lossy way looks at every byte by itself.
-        let text = || std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into);
-        let text: Arc<str> = seen.text().unwrap_or_else(text);
-        state.token = Some(text.clone().into());
+        let text: Arc<str> =
+            std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into);
+        state.token = Some(text.into());
         if !within {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
             return Err(self.reject(Reason::TokenTooLarge, "Bad token; too large"));
         }
-        let basis = Basis::new(request, self, 0);
-        if let Some((decided, times)) = basis.and_then(|basis| seen.decided(&basis))
-            && self.check_times(times, request.now, &mut NoTrace).is_ok()
-        {
-            state.verification = Some(Verification::again(decided, started));
-            state.authenticate_again(decided.caller.clone(), None);
+        if basis.is_some_and(|basis| self.accepted(request, state, &basis, &token, started)) {
             return Ok(());
         }
-        seen.set_basis(basis.as_ref());
         let mut scratch = Vec::new();
-        let read = seen.read(&token, &mut scratch);
-        let jws = read.map_err(|fault| self.malformed(fault, &token, request, trace))?;
+        let jws = Jws::parse(&token, &mut scratch).map_err(|fault| self.malformed(fault, &token, request, trace))?;
         trace.record(|| {
             Step::passed(Check::Structure, "three segments of base64url, header and payload are JSON objects")
         });
         trace.record(|| Step::passed(Check::Header, near::header(&jws)));
-        let result = self.check(request, state, &token, (&jws, &seen), trace);
-        match (&result, basis) {
-            (Ok(()), Some(basis)) => self.lent.verified.keep(&seen, &text, basis, state),
-            (Ok(()), None) => {}
-            (Err(_), _) => {
-                state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
-                state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
-            }
+        let result = self.check(request, state, &token, &jws, basis.as_ref(), trace);
+        if result.is_err() {
+            state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
+            state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
         }
         result
+    }
+
+    /// Whether the token was accepted before, and still is: then everything is as it was.
+    fn accepted(
+        &self,
+        request: &Request<'_>,
+        state: &mut State,
+        basis: &Basis,
+        token: &[u8],
+        started: Instant,
+    ) -> bool {
+        let directory = request.directory;
+        let accepted = self.lent.verified.accepted(basis, token).filter(|found| found.window.contains(request.now));
+        let found = accepted
+            .and_then(|found| Some((directory.jwt.at(found.credential)?, directory.consumers.at(found.consumer)?)));
+        let Some((credential, consumer)) = found else { return false };
+        state.authenticate_known(consumer, credential);
+        state.verification = Some(Verification::again(Some(credential.entity.algorithm), started));
+        true
+    }
+
+    /// Keeps that a token was accepted, once it came again: most come once.
+    fn keep(&self, basis: &Basis, token: &[u8], (jws, credential): (&Jws<'_>, &JwtCredential), directory: &Directory) {
+        let places =
+            directory.jwt.place(&*credential.entity.key).zip(directory.consumers.place(&credential.entity.consumer.id));
+        if let Some((credential, consumer)) = places {
+            let window = self.window(&jws.registered);
+            self.lent.verified.accept(basis, token, Accepted { window, credential, consumer });
+        }
     }
 
     /// The checks on a well-formed token.
@@ -209,7 +227,8 @@ impl Jwt {
         request: &Request<'_>,
         state: &mut State,
         token: &[u8],
-        (jws, seen): (&Jws<'_>, &Seen),
+        jws: &Jws<'_>,
+        basis: Option<&Basis>,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let key = self.key_of(request, jws, trace)?;
@@ -237,7 +256,7 @@ impl Jwt {
             return Err(self.reject(Reason::AlgKeyMismatch, "Invalid algorithm"));
         }
         trace.record(|| Step::passed(Check::Algorithm, format!("{}, as the credential says", jws.algorithm)));
-        self.verify(credential, token, (jws, seen), request, state, trace)?;
+        self.verify(credential, token, jws, request, state, trace)?;
         self.check_times(&jws.registered, request.now, trace)?;
 
         let Some(consumer) = request.directory.consumer(credential.entity.consumer.id) else {
@@ -246,7 +265,10 @@ impl Jwt {
             return Err(Rejection::message(Reason::ConsumerUnknown, StatusCode::UNAUTHORIZED, message));
         };
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
-        state.authenticate(Some(consumer.clone()), Some(Credential::Jwt(credential.clone())));
+        state.authenticate_known(consumer, credential);
+        if let Some(basis) = basis.filter(|_| state.verification.is_some_and(|verification| verification.cached)) {
+            self.keep(basis, token, (jws, credential), request.directory);
+        }
         Ok(())
     }
 
@@ -298,14 +320,14 @@ impl Jwt {
         &self,
         credential: &JwtCredential,
         token: &[u8],
-        (jws, seen): (&Jws<'_>, &Seen),
+        jws: &Jws<'_>,
         request: &Request<'_>,
         state: &mut State,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let started = Instant::now();
         let outcome = match &credential.key {
-            Ok(CredentialKey::Public(key)) => self.lent.verified.verify(Verifier::Key(key), seen, token, jws),
+            Ok(CredentialKey::Public(key)) => self.lent.verified.check(Verifier::Key(key), token, jws),
             Ok(CredentialKey::Secret) => {
                 let stored = credential.entity.secret.as_bytes();
                 let decoded = if self.secret_is_base64 { base64url::decode_lenient(stored) } else { None };
@@ -322,7 +344,7 @@ impl Jwt {
                         return Err(self.reject(Reason::KeyInvalid, "Invalid key/secret"));
                     }
                 };
-                self.lent.verified.verify(Verifier::Secret(jws.algorithm, secret), seen, token, jws)
+                self.lent.verified.check(Verifier::Secret(jws.algorithm, secret), token, jws)
             }
             Err(fault) => {
                 trace.record(|| {
@@ -363,6 +385,24 @@ impl Jwt {
             )
         });
         Ok(())
+    }
+
+    /// When [`Self::check_times`] has nothing against these times: the same comparisons, solved for the time.
+    fn window(&self, times: &Registered) -> Window {
+        let (exp, nbf) = (times.exp.seconds(), times.nbf.seconds());
+        let (mut from, mut until) = (0.0_f64, f64::INFINITY);
+        for claim in &self.claims {
+            match claim {
+                TimeClaim::Exp => until = until.min(exp.unwrap_or(0.0)),
+                TimeClaim::Nbf => from = from.max(nbf.unwrap_or(f64::INFINITY)),
+            }
+        }
+        if let Some(maximum) = self.maximum_expiration {
+            // Of fractions the difference is rounded.
+            let rounded = f64::from(maximum.fract() != 0.0 || exp.is_some_and(|exp| exp.fract() != 0.0));
+            from = from.max(exp.map_or(f64::INFINITY, |exp| exp - maximum + rounded));
+        }
+        Window::new(from, until)
     }
 
     /// `claims_to_verify` and `maximum_expiration`: whole seconds, no leeway.

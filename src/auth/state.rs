@@ -11,7 +11,6 @@ use http::{HeaderName, HeaderValue};
 
 use super::Reason;
 use super::changes::{HeaderChanges, KeptChanges, KeptValue};
-use super::decided::Decided;
 use super::directory::JwtCredential;
 use super::oauth2::Named;
 use super::oauth2::store::Token;
@@ -122,6 +121,13 @@ impl Issued {
     }
 }
 
+/// Asks memory for what a service will be told of a caller. It lies in several places, each behind another one: for a caller that was not
+/// here lately, asking early and for all of them costs one wait where asking one by one, when they are written, costs each its own.
+fn approach(consumer: Option<&Arc<Consumer>>, credential: Option<&str>) {
+    let name = consumer.and_then(|consumer| consumer.username.as_deref());
+    black_box([name, credential].map(|text| text.and_then(|text| text.as_bytes().first()).copied()));
+}
+
 impl Caller {
     pub(in crate::auth) fn new(
         consumer: Option<Arc<Consumer>>,
@@ -131,14 +137,6 @@ impl Caller {
         let issued = issued.filter(|token| token.scope.is_some() || token.userid.is_some());
         let issued = issued.map(|token| Box::new(Issued::of(token)));
         Self { consumer, credential, issued, noted: AtomicU32::new(0) }
-    }
-
-    /// Asks memory for what a service will be told of the caller. It lies in several places, each behind another one: for a caller that
-    /// was not here lately, asking early and for all of them costs one wait where asking one by one, when they are written, costs each its own.
-    fn approach(&self) {
-        let name = self.consumer.as_deref().and_then(|consumer| consumer.username.as_deref()).map(str::as_bytes);
-        let credential = self.credential.as_deref().map(str::as_bytes);
-        black_box([name, credential].map(|text| text.and_then(<[u8]>::first).copied()));
     }
 
     /// Whether this use is the first in its minute that this value is asked about; `now` in seconds since the UNIX epoch.
@@ -215,8 +213,8 @@ pub struct Verification {
 
 impl Verification {
     /// Of a token that was accepted before.
-    pub(in crate::auth) fn again(decided: &Decided, started: Instant) -> Self {
-        Self { algorithm: decided.algorithm, took: started.elapsed(), cached: true, valid: true }
+    pub(in crate::auth) fn again(algorithm: Option<Algorithm>, started: Instant) -> Self {
+        Self { algorithm, took: started.elapsed(), cached: true, valid: true }
     }
 
     /// Of a token that is looked up.
@@ -320,6 +318,12 @@ impl State {
         self.known(Caller::new(consumer, credential, None));
     }
 
+    /// Records whom a credential stands for that was accepted before.
+    pub(in crate::auth) fn authenticate_known(&mut self, consumer: &Arc<Consumer>, credential: &Arc<JwtCredential>) {
+        approach(Some(consumer), Some(&credential.entity.key));
+        self.known(Caller::new(Some(consumer.clone()), Some(Credential::Jwt(credential.clone())), None));
+    }
+
     /// Records the bearer of a token that was issued here.
     pub(in crate::auth) fn authenticate_issued(
         &mut self,
@@ -337,7 +341,7 @@ impl State {
     /// Records whom the same credential stood for before, and what became of headers then.
     pub(in crate::auth) fn authenticate_again(&mut self, known: Authenticated, changes: Option<KeptChanges>) {
         if let Principal::Authenticated(caller) = known.principal() {
-            caller.approach();
+            approach(caller.consumer.as_ref(), caller.credential.as_deref());
         }
         self.verdict = Some(Verdict::Allowed);
         self.fallback = None;

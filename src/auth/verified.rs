@@ -6,15 +6,17 @@
 //! same ([`Decided`]); its times always are. A key that was rotated or withdrawn is not asked for any more, and its entries age out.
 //! The memory belongs to the process and outlives snapshots.
 //!
-//! Two tables. *Signatures* has a tag of 128 bits over the key's identity (algorithm and bytes, or the secret) and the whole token,
+//! Three tables. *Signatures* has a tag of 128 bits over the key's identity (algorithm and bytes, or the secret) and the whole token,
 //! under a key that this process drew at random and never shows: two tokens or two keys are confused with a probability of less than
-//! 2^-110 for each try, whoever chooses them, and no try tells anything about the next. *Often* has tokens that came at least twice,
+//! 2^-110 for each try, whoever chooses them, and no try tells anything about the next. *Accepted* has whose credential a token is that a
+//! plugin accepted at least twice, by such a tag as well ([`accepted`]). *Often* is for plugins that decide more than that: it has tokens that came at least twice,
 //! whole, with what plugins decided about them, or, where no decision can be kept, with what they say and the key that verified them;
 //! they are compared byte by byte. They are found by a seeded hash of all their bytes, so that how long a comparison takes tells nothing
 //! about a token that one does not have already. Once that table is full, only some of those that come again are put into it: with more
 //! tokens in turn than it holds each would drive out another one before either is of use.
 
-mod tags;
+mod accepted;
+mod table;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -26,7 +28,9 @@ use foldhash::quality::RandomState;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, Weighter};
 
-use self::tags::{Tag, Tags};
+use self::accepted::Acceptances;
+pub use self::accepted::{Accepted, Window};
+use self::table::{Table, Tag};
 use super::State;
 use super::decided::{Basis, Decided, Decisions};
 use super::token_text::TokenText;
@@ -35,8 +39,10 @@ use crate::jose::{Algorithm, Fault, Header, Identity, Jws, Object, Registered, V
 /// Memory of a token that comes often, besides its text, what was decided about it, and what it says.
 const OFTEN_BYTES: usize = 360;
 
-/// What share of the memory signatures have; the rest is for tokens that come often, which are larger by fifty times.
-const SIGNATURES_SHARE: usize = 8;
+/// What shares of the memory signatures and acceptances have, 16 and 32 bytes each; the rest is for tokens that come often, which are
+/// larger by fifty times.
+const SIGNATURES_SHARE: usize = 6;
+const ACCEPTED_SHARE: usize = 3;
 
 /// Of so many tokens that come again one is put into a full table.
 const ADMITTED: u32 = 8;
@@ -49,7 +55,8 @@ pub struct Verified {
 
 #[derive(Debug)]
 struct Memory {
-    signatures: Tags,
+    signatures: Table<0>,
+    accepted: Acceptances,
     tagger: LessSafeKey,
     often: Cache<TokenText, Arc<Entry>, Bytes, RandomState, Evicted>,
     /// Whether anything was ever driven out of `often`.
@@ -231,13 +238,14 @@ impl Memory {
         let mut secret = [0; 16];
         aws_lc_rs::rand::fill(&mut secret).ok()?;
         let tagger = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &secret).ok()?);
-        let signatures = Tags::new(bytes / SIGNATURES_SHARE);
-        let often = bytes.saturating_sub(signatures.bytes());
+        let signatures = Table::new(bytes / SIGNATURES_SHARE);
+        let accepted = Acceptances::new(bytes / ACCEPTED_SHARE);
+        let often = bytes.saturating_sub(signatures.bytes() + accepted.bytes());
         let full = Arc::<AtomicBool>::default();
         let evicted = Evicted(full.clone());
         // A small token with a decision is twice what an entry itself takes.
         let often = Cache::with(often / (2 * OFTEN_BYTES), often as u64, Bytes, RandomState::default(), evicted);
-        Some(Self { signatures, tagger, often, full })
+        Some(Self { signatures, accepted, tagger, often, full })
     }
 
     /// Whether a token that comes again is to be kept whole.
@@ -272,8 +280,12 @@ impl Memory {
             text.extend_from_slice(part);
         }
         text.extend_from_slice(token);
-        let nonce = Nonce::assume_unique_for_key([0; 12]);
-        let tag = self.tagger.seal_in_place_separate_tag(nonce, Aad::from(&text), &mut []).ok()?;
+        self.tag_with([0; 12], &text)
+    }
+
+    fn tag_with(&self, nonce: [u8; 12], text: &[u8]) -> Option<Tag> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = self.tagger.seal_in_place_separate_tag(nonce, Aad::from(text), &mut []).ok()?;
         tag.as_ref().try_into().ok()
     }
 
@@ -318,32 +330,49 @@ impl Verified {
     /// not worth the memory an attacker could make of them. Nor is what came once: it is read again when it comes again, and `seen`
     /// from then on, if no decision about it can be kept.
     pub fn verify(&self, verifier: Verifier<'_>, seen: &Seen, token: &[u8], jws: &Jws<'_>) -> Outcome {
-        let known = || {
+        let outcome = if seen.is_verified_by(verifier) {
+            Outcome { valid: true, cached: true }
+        } else {
+            self.check(verifier, token, jws)
+        };
+        if let Some(memory) = self.memory.as_ref().filter(|memory| outcome.cached && memory.admits(seen)) {
+            if !seen.decidable && !seen.is_verified_by(verifier) {
+                memory.keep_read(verifier, seen, token, jws);
+            }
             // There is one already where another key verified the token before.
             let _ = seen.again.set((jws.registered, jws.algorithm));
-            Outcome { valid: true, cached: true }
-        };
-        if seen.is_verified_by(verifier) {
-            return known();
         }
+        outcome
+    }
+
+    /// As [`Self::verify`], for who keeps nothing else about the token here.
+    pub fn check(&self, verifier: Verifier<'_>, token: &[u8], jws: &Jws<'_>) -> Outcome {
         let remembered = self.memory.as_ref().and_then(|memory| Some((memory, memory.tag(verifier, token)?)));
         let Some((memory, tag)) = remembered else {
             return Outcome { valid: verifier.verify(jws.signing_input, jws.signature), cached: false };
         };
-        if memory.signatures.has(&tag) {
-            if !memory.admits(seen) {
-                return Outcome { valid: true, cached: true };
-            }
-            if !seen.decidable {
-                memory.keep_read(verifier, seen, token, jws);
-            }
-            return known();
+        if memory.signatures.get(&tag).is_some() {
+            return Outcome { valid: true, cached: true };
         }
         let valid = verifier.verify(jws.signing_input, jws.signature);
         if valid {
-            memory.signatures.put(&tag);
+            memory.signatures.put(&tag, &[], |[]| false);
         }
         Outcome { valid, cached: false }
+    }
+
+    /// Whose credential a token was accepted for from the same basis.
+    pub fn accepted(&self, basis: &Basis, token: &[u8]) -> Option<Accepted> {
+        let memory = self.memory.as_ref()?;
+        memory.accepted.get(&memory.tag_with(basis.nonce()?, token)?)
+    }
+
+    /// Keeps whose credential a token was accepted for.
+    pub fn accept(&self, basis: &Basis, token: &[u8], accepted: Accepted) {
+        let Some(memory) = &self.memory else { return };
+        if let Some(tag) = basis.nonce().and_then(|nonce| memory.tag_with(nonce, token)) {
+            memory.accepted.put(&tag, accepted, basis.generation());
+        }
     }
 
     /// Keeps what was just decided about a token, which is `text`, if it was verified before.
@@ -370,9 +399,10 @@ impl Verified {
 }
 
 impl Default for Verified {
-    /// 128 MiB: a hundred and fifty thousand tokens that come often, and the signatures of a million.
+    /// 192 MiB: the credentials of a million tokens, a hundred thousand that come often and have more decided about them, and the
+    /// signatures of a million.
     fn default() -> Self {
-        Self::new(128 * 1024 * 1024)
+        Self::new(192 * 1024 * 1024)
     }
 }
 

@@ -52,17 +52,28 @@ impl Histogram {
         (bounds.len() + 2).div_ceil(BLOCK)
     }
 
-    pub fn observe(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = self.bounds.partition_point(|bound| *bound < nanos);
+    /// The current thread's.
+    fn shard(&self) -> Option<&[Block]> {
         let each = Self::blocks_a_shard(self.bounds);
         // The number of shards is a power of two.
         let first = (thread_number() & (self.blocks.len() / each - 1)) * each;
-        let Some(shard) = self.blocks.get(first..) else { return };
+        self.blocks.get(first..)
+    }
+
+    pub fn observe(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = self.bounds.partition_point(|bound| *bound < nanos);
+        let Some(shard) = self.shard() else { return };
         if let (Some(sum), Some(count)) = (number(shard, 0), number(shard, 1 + bucket)) {
             count.fetch_add(1, Relaxed);
             sum.fetch_add(nanos, Relaxed);
         }
+    }
+
+    /// Reads what an observation will most likely add to. An addition that has to wait for memory keeps all that come after it waiting;
+    /// reads wait together.
+    pub(super) fn approach(&self) -> u64 {
+        self.shard().and_then(|shard| number(shard, 0)).map_or(0, |sum| sum.load(Relaxed))
     }
 
     /// Count and sum in nanoseconds.

@@ -3,6 +3,7 @@
 //! Memory is spent only on what happens: the counters of a status class, or of a plugin's reasons, are allocated at their first use
 //! (the one time that is more than an atomic addition).
 
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -184,15 +185,17 @@ impl RouteMetrics {
     /// as they are known.
     pub fn request(&self, status: u16, from_service: bool, latencies: Latencies, bytes_in: u64, bytes_out: u64) {
         let series = &*self.series;
+        let bounds = [&KONG_BOUNDS[..], &UPSTREAM_BOUNDS, &UPSTREAM_BOUNDS];
+        let histograms =
+            self.process.kong_latencies.then(|| series.latencies.get_or_init(|| bounds.map(Histogram::new)));
+        if let Some(histograms) = histograms {
+            black_box(histograms.each_ref().map(Histogram::approach));
+        }
         if from_service { &series.from_service } else { &series.from_gateway }.add(status);
         series.ingress.fetch_add(bytes_in, Relaxed);
         series.egress.fetch_add(bytes_out, Relaxed);
         self.process.gateway_latency(latencies.gateway);
-        if !self.process.kong_latencies {
-            return;
-        }
-        let [kong, upstream, request] =
-            series.latencies.get_or_init(|| [&KONG_BOUNDS[..], &UPSTREAM_BOUNDS, &UPSTREAM_BOUNDS].map(Histogram::new));
+        let Some([kong, upstream, request]) = histograms else { return };
         kong.observe(latencies.gateway);
         if let Some(took) = latencies.upstream {
             upstream.observe(took);

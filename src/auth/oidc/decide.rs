@@ -106,7 +106,7 @@ impl Oidc {
         if matches!(decided.caller.principal(), Principal::Authenticated(caller) if caller.is_first_use(now)) {
             self.note_use(token, seen, now);
         }
-        at.state.verification = Some(Verification::again(decided, started));
+        at.state.verification = Some(Verification::again(decided.algorithm, started));
         at.state.authenticate_again(decided.caller.clone(), decided.changes.clone());
         true
     }
