@@ -134,7 +134,7 @@ fn authentication(criterion: &mut Criterion) {
         directory.put_consumer(Arc::new(consumer(n)));
         let key = format!("key-{n}");
         let entity = secret(n, &key, Algorithm::Hs256, format!("a-secret-of-thirty-two-bytes-{n:06}").as_bytes(), None);
-        directory.put_jwt(Arc::new(entity), &mut Vec::new());
+        directory.put_jwt(Arc::new(entity), None, &mut Vec::new());
         directory.put_key_auth(Arc::new(KeyAuthCredential {
             id: Uuid::from_u128(u128::from(n) + (2 << 64)),
             created_at: 0,
@@ -154,7 +154,7 @@ fn authentication(criterion: &mut Criterion) {
         let key = format!("key-{algorithm}");
         let pem = signer.public_pem();
         let entity = secret(42, &key, algorithm, signer.secret().unwrap_or(b"unused"), pem.as_deref());
-        directory.put_jwt(Arc::new(entity), &mut Vec::new());
+        directory.put_jwt(Arc::new(entity), None, &mut Vec::new());
         let claims = json!({"iss": key, "sub": "alice", "exp": 4_102_444_800_u64, "scope": "orders:read orders:write"});
         let token = signer.sign(&Map::new(), claims.as_object().expect("claims")).expect("a token");
         let sent = sent(None, &[("authorization", &format!("Bearer {token}"))]);

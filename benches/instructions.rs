@@ -242,7 +242,7 @@ fn credential(directory: &mut Directory, consumer: Ref, algorithm: Algorithm) ->
         rsa_public_key: signer.public_pem().map(Into::into),
         tags: None,
     };
-    directory.put_jwt(Arc::new(entity), &mut Vec::new());
+    directory.put_jwt(Arc::new(entity), None, &mut Vec::new());
     let header = object(json!({"kid": "key-2024-01"}));
     signer.sign(&header, &claims()).expect("a token")
 }

@@ -59,7 +59,7 @@ fn directory(keys: &[SigningKey]) -> Directory {
             rsa_public_key: key.public_pem().map(Into::into),
             tags: None,
         };
-        directory.put_jwt(Arc::new(credential), &mut Vec::new());
+        directory.put_jwt(Arc::new(credential), None, &mut Vec::new());
     }
     directory
 }

@@ -102,7 +102,7 @@ fn directory() -> Directory {
         rsa_public_key: None,
         tags: None,
     };
-    directory.put_jwt(Arc::new(credential), &mut Vec::new());
+    directory.put_jwt(Arc::new(credential), None, &mut Vec::new());
     directory.put_key_auth(Arc::new(KeyAuthCredential {
         id: Uuid::from_u128(9),
         created_at: 0,

@@ -22,8 +22,8 @@ from .driver import driver
 from .processes import LOAD, tree
 
 CONNECTIONS, ROUNDS_A_SLICE, ROUNDS_BEFORE = 32, 12, 6
-# How often a token comes until nothing about it is new, and how many tokens there may be for that.
-KNOWN_AFTER, MOST_KNOWN = 3, 100_000
+# How often a token comes until nothing about it is new.
+KNOWN_AFTER = 3
 LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
 # Student's t at 95 % for so many starts.
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 10: 2.26, 12: 2.20, 16: 2.13, 20: 2.09, 32: 2.04}
@@ -62,10 +62,9 @@ class Target:
         # Other values that are found in the same slices, by name.
         self.checks, self.also = checks, {self.check: []} if checks else {}
         self.requests = [request(path, token) for token in tokens]
-        # All requests are sent before the first slice: as often as it takes until they are known, if they are no more than anything
-        # remembers. With tokens that must be new in each slice only some are, see `Once`.
-        times = KNOWN_AFTER if len(self.requests) <= MOST_KNOWN else 1
-        self.warm = max(30, 1 + times * len(self.requests) // CONNECTIONS)
+        # All requests are sent before the first slice, as often as it takes until they are known. With tokens that must be new in each
+        # slice only some are, see `Once`.
+        self.warm = max(30, 1 + KNOWN_AFTER * len(self.requests) // CONNECTIONS)
         # Known to the driver from the first request on.
         self.id = None
 

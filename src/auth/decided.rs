@@ -29,14 +29,11 @@ impl Basis {
         self.generation
     }
 
-    /// All of it in as many bytes as a nonce of GCM has, if they are enough.
-    pub(in crate::auth) fn nonce(&self) -> Option<[u8; 12]> {
-        let (generation, plugin) = (u32::try_from(self.generation).ok()?, self.plugin as u64);
-        let mut nonce = [0; 12];
-        let (first, rest) = nonce.split_first_chunk_mut::<4>()?;
-        *first = generation.to_be_bytes();
-        rest.copy_from_slice(&plugin.to_be_bytes());
-        (self.keys == 0).then_some(nonce)
+    /// All of it as one number that no other has, if no keys are part of it. Any of its bits may be another one for another basis.
+    pub(in crate::auth) fn number(&self) -> Option<u128> {
+        // To multiply with an odd number, and to rotate, can be undone.
+        let spread = |half: u64| u128::from(half.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32));
+        (self.keys == 0).then_some(spread(self.generation) << 64 | spread(self.plugin as u64))
     }
 
     /// Whether what was decided from this is still of use once something was decided from `newer`.

@@ -4,12 +4,13 @@
 //! ([`SharedTable`]), so one changed credential among a million costs microseconds.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use uuid::Uuid;
 
 use super::jwt::{CredentialKey, prepare_key};
 use super::oauth2::store::{Digest, Token};
+use super::uses::minute;
 use crate::diagnostic::Diagnostic;
 use crate::entity::{ById, Consumer, Dataset, JwtSecret, KeyAuthCredential, Oauth2Credential, Oauth2Token};
 use crate::jose::KeyFault;
@@ -21,8 +22,25 @@ pub struct JwtCredential {
     pub entity: Arc<JwtSecret>,
     /// A fault when the key cannot be used: the credential loads with a warning and authenticates nobody.
     pub key: Result<CredentialKey, KeyFault>,
-    /// The minute in which its use was noted last.
-    pub(in crate::auth) noted: AtomicU32,
+    /// The minute of its last use; 0 before there was one.
+    used: AtomicU32,
+}
+
+impl JwtCredential {
+    /// It was used; `now` in seconds since the UNIX epoch.
+    pub(in crate::auth) fn note_use(&self, now: u64) {
+        let minute = minute(now);
+        // Most uses find their minute noted already, and what is only read stays in every processor's cache.
+        if self.used.load(Relaxed) != minute {
+            self.used.store(minute, Relaxed);
+        }
+    }
+
+    /// When it was last used, to the minute, in seconds since the UNIX epoch.
+    pub fn last_used(&self) -> Option<u64> {
+        let minute = self.used.load(Relaxed);
+        (minute > 0).then_some(u64::from(minute) * 60)
+    }
 }
 
 /// Index by the credential's own key (`key`, `client_id`).
@@ -116,8 +134,8 @@ impl Directory {
             directory.index_consumer(consumer.clone());
         }
         for entity in dataset.jwt_secrets.iter() {
-            let prepared = previous.and_then(|previous| previous.jwt.get(&*entity.key));
-            directory.put_jwt_prepared(entity.clone(), prepared, diagnostics);
+            let before = previous.and_then(|previous| previous.jwt.get(&*entity.key));
+            directory.put_jwt(entity.clone(), before, diagnostics);
         }
         for entity in dataset.keyauth_credentials.iter() {
             directory.put_key_auth(entity.clone());
@@ -162,24 +180,24 @@ impl Directory {
         }
     }
 
-    /// Puts a JWT credential in, its key prepared. The caller takes the older one out first ([`Self::remove_jwt`]).
-    pub fn put_jwt(&mut self, entity: Arc<JwtSecret>, diagnostics: &mut Vec<Diagnostic>) {
-        self.put_jwt_prepared(entity, None, diagnostics);
-    }
-
-    /// As [`Self::put_jwt`]; `prepared` is taken if it is of this very entity.
-    fn put_jwt_prepared(
+    /// Puts a JWT credential in, its key prepared. The caller takes the older one out first ([`Self::remove_jwt`]). `before`: what was
+    /// there, which is taken if it is of this very entity; else its use is remembered.
+    pub fn put_jwt(
         &mut self,
         entity: Arc<JwtSecret>,
-        prepared: Option<&Arc<JwtCredential>>,
+        before: Option<&Arc<JwtCredential>>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         if entity.key.is_empty() {
             return;
         }
-        let credential = match prepared.filter(|prepared| Arc::ptr_eq(&prepared.entity, &entity)) {
-            Some(prepared) => prepared.clone(),
-            None => Arc::new(JwtCredential { key: prepare_key(&entity), entity, noted: AtomicU32::new(0) }),
+        let credential = match before {
+            Some(before) if Arc::ptr_eq(&before.entity, &entity) => before.clone(),
+            _ => {
+                let of_one = |other: &JwtSecret| other.key == entity.key && other.consumer.id == entity.consumer.id;
+                let used = before.filter(|before| of_one(&before.entity)).map_or(0, |before| before.used.load(Relaxed));
+                Arc::new(JwtCredential { key: prepare_key(&entity), entity, used: AtomicU32::new(used) })
+            }
         };
         if let Err(fault) = &credential.key {
             let finding = format!("the credential cannot authenticate anyone: {fault}");
@@ -211,10 +229,9 @@ impl Directory {
     }
 
     /// Takes a credential's entry out, unless another credential has taken its key since.
-    pub fn remove_jwt(&mut self, old: Option<&Arc<JwtSecret>>) {
-        if let Some(old) = old.filter(|old| self.jwt.get(&*old.key).is_some_and(|there| there.entity.id == old.id)) {
-            self.jwt.remove(&*old.key);
-        }
+    pub fn remove_jwt(&mut self, old: Option<&Arc<JwtSecret>>) -> Option<Arc<JwtCredential>> {
+        let old = old.filter(|old| self.jwt.get(&*old.key).is_some_and(|there| there.entity.id == old.id))?;
+        self.jwt.remove(&*old.key)
     }
 
     /// As [`Self::remove_jwt`].

@@ -24,7 +24,7 @@ use super::directory::JwtCredential;
 use super::reason::Body;
 use super::state::Verification;
 use super::trace::{Check, Hint, HintCode, NoTrace, Step, Time, Trace, consumer_name, shown, span};
-use super::verified::{Accepted, Verified, Verifier, Window};
+use super::verified::{Accepted, Asked, Verified, Verifier, Window};
 use super::{Directory, Flow, Plugin, Reason, Rejection, Request, State, hints};
 use crate::diagnostic::Diagnostic;
 use crate::jose::{Fault, Jws, KeyFault, Registered, Value, base64url};
@@ -166,7 +166,6 @@ impl Jwt {
         });
         let started = Instant::now();
         let within = token.len() <= self.lent.token_limit;
-        let basis = Basis::new(request, self, 0).filter(|_| within);
         // The lossy way looks at every byte by itself.
         let text: Arc<str> =
             std::str::from_utf8(&token).map_or_else(|_| String::from_utf8_lossy(&token).into(), Into::into);
@@ -175,7 +174,8 @@ impl Jwt {
             trace.record(|| Step::failed(Check::Size, format!("the limit is {} bytes", self.lent.token_limit)));
             return Err(self.reject(Reason::TokenTooLarge, "Bad token; too large"));
         }
-        if basis.is_some_and(|basis| self.accepted(request, state, &basis, &token, started)) {
+        let asked = self.lent.verified.ask(&token, Basis::new(request, self, 0));
+        if self.accepted(request, state, &asked, started) {
             return Ok(());
         }
         let mut scratch = Vec::new();
@@ -184,7 +184,7 @@ impl Jwt {
             Step::passed(Check::Structure, "three segments of base64url, header and payload are JSON objects")
         });
         trace.record(|| Step::passed(Check::Header, near::header(&jws)));
-        let result = self.check(request, state, &token, &jws, basis.as_ref(), trace);
+        let result = self.check(request, state, &token, (&jws, &asked), trace);
         if result.is_err() {
             state.issuer = jws.claims.str("iss").filter(|text| text.len() <= LOGGED).map(Into::into);
             state.key_id = jws.key_id().filter(|text| text.len() <= LOGGED).map(Into::into);
@@ -193,16 +193,9 @@ impl Jwt {
     }
 
     /// Whether the token was accepted before, and still is: then everything is as it was.
-    fn accepted(
-        &self,
-        request: &Request<'_>,
-        state: &mut State,
-        basis: &Basis,
-        token: &[u8],
-        started: Instant,
-    ) -> bool {
+    fn accepted(&self, request: &Request<'_>, state: &mut State, asked: &Asked, started: Instant) -> bool {
         let directory = request.directory;
-        let accepted = self.lent.verified.accepted(basis, token).filter(|found| found.window.contains(request.now));
+        let accepted = self.lent.verified.accepted(asked).filter(|found| found.window.contains(request.now));
         let found = accepted
             .and_then(|found| Some((directory.jwt.at(found.credential)?, directory.consumers.at(found.consumer)?)));
         let Some((credential, consumer)) = found else { return false };
@@ -212,12 +205,12 @@ impl Jwt {
     }
 
     /// Keeps that a token was accepted, once it came again: most come once.
-    fn keep(&self, basis: &Basis, token: &[u8], (jws, credential): (&Jws<'_>, &JwtCredential), directory: &Directory) {
+    fn keep(&self, asked: &Asked, jws: &Jws<'_>, credential: &JwtCredential, directory: &Directory) {
         let places =
             directory.jwt.place(&*credential.entity.key).zip(directory.consumers.place(&credential.entity.consumer.id));
         if let Some((credential, consumer)) = places {
             let window = self.window(&jws.registered);
-            self.lent.verified.accept(basis, token, Accepted { window, credential, consumer });
+            self.lent.verified.accept(asked, Accepted { window, credential, consumer });
         }
     }
 
@@ -227,8 +220,7 @@ impl Jwt {
         request: &Request<'_>,
         state: &mut State,
         token: &[u8],
-        jws: &Jws<'_>,
-        basis: Option<&Basis>,
+        (jws, asked): (&Jws<'_>, &Asked),
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let key = self.key_of(request, jws, trace)?;
@@ -256,7 +248,7 @@ impl Jwt {
             return Err(self.reject(Reason::AlgKeyMismatch, "Invalid algorithm"));
         }
         trace.record(|| Step::passed(Check::Algorithm, format!("{}, as the credential says", jws.algorithm)));
-        self.verify(credential, token, jws, request, state, trace)?;
+        self.verify(credential, token, (jws, asked), request, state, trace)?;
         self.check_times(&jws.registered, request.now, trace)?;
 
         let Some(consumer) = request.directory.consumer(credential.entity.consumer.id) else {
@@ -266,8 +258,8 @@ impl Jwt {
         };
         trace.record(|| Step::passed(Check::Consumer, consumer_name(consumer)));
         state.authenticate_known(consumer, credential);
-        if let Some(basis) = basis.filter(|_| state.verification.is_some_and(|verification| verification.cached)) {
-            self.keep(basis, token, (jws, credential), request.directory);
+        if state.verification.is_some_and(|verification| verification.cached) {
+            self.keep(asked, jws, credential, request.directory);
         }
         Ok(())
     }
@@ -320,14 +312,14 @@ impl Jwt {
         &self,
         credential: &JwtCredential,
         token: &[u8],
-        jws: &Jws<'_>,
+        (jws, asked): (&Jws<'_>, &Asked),
         request: &Request<'_>,
         state: &mut State,
         trace: &mut T,
     ) -> Result<(), Box<Rejection>> {
         let started = Instant::now();
         let outcome = match &credential.key {
-            Ok(CredentialKey::Public(key)) => self.lent.verified.check(Verifier::Key(key), token, jws),
+            Ok(CredentialKey::Public(key)) => self.lent.verified.check(Verifier::Key(key), asked, jws),
             Ok(CredentialKey::Secret) => {
                 let stored = credential.entity.secret.as_bytes();
                 let decoded = if self.secret_is_base64 { base64url::decode_lenient(stored) } else { None };
@@ -344,7 +336,7 @@ impl Jwt {
                         return Err(self.reject(Reason::KeyInvalid, "Invalid key/secret"));
                     }
                 };
-                self.lent.verified.check(Verifier::Secret(jws.algorithm, secret), token, jws)
+                self.lent.verified.check(Verifier::Secret(jws.algorithm, secret), asked, jws)
             }
             Err(fault) => {
                 trace.record(|| {

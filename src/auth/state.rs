@@ -149,22 +149,16 @@ impl Caller {
         first
     }
 
-    /// Has `note` note the credential's use, unless that was done in this minute already; it says whether it did. `now` in seconds
-    /// since the UNIX epoch.
+    /// Notes the credential's use: with itself, or else `note` does, unless that was done in this minute already; it says whether it did.
+    /// `now` in seconds since the UNIX epoch.
     pub fn note_use(&self, now: u64, note: impl FnOnce() -> bool) {
-        let minute = minute(now);
-        // What is remembered of a token comes first: the credential is another place in memory.
-        if self.noted.load(Relaxed) == minute {
+        if let Some(Credential::Jwt(credential)) = &self.credential {
+            credential.note_use(now);
             return;
         }
-        let credential = match &self.credential {
-            Some(Credential::Jwt(credential)) => Some(&credential.noted),
-            _ => None,
-        };
-        if credential.is_some_and(|noted| noted.load(Relaxed) == minute) || note() {
-            for noted in credential.into_iter().chain([&self.noted]) {
-                noted.store(minute, Relaxed);
-            }
+        let minute = minute(now);
+        if self.noted.load(Relaxed) != minute && note() {
+            self.noted.store(minute, Relaxed);
         }
     }
 }
@@ -365,12 +359,10 @@ mod tests {
 
     use super::*;
     use crate::auth::testing;
+    use crate::entity::JwtSecret;
 
     #[test]
     fn a_credentials_use_is_noted_once_a_minute_whichever_token_it_was() {
-        let secret = testing::jwt_secret(1, 1, "k", Algorithm::Hs256, "secret", None);
-        let directory = testing::directory([secret], []);
-        let of_jwt = || Caller::new(None, directory.jwt.get("k").cloned().map(Credential::Jwt), None);
         let of_text = || Caller::new(None, Some(Credential::Text("k".into())), None);
         let noted = Cell::new(0);
         let use_at = |caller: &Caller, now, is_free| {
@@ -381,12 +373,30 @@ mod tests {
             });
             noted.get() - before
         };
-        let (one, other) = (of_jwt(), of_jwt());
+        let (one, other) = (of_text(), of_text());
         assert_eq!(use_at(&one, 6_000, false), 1);
         assert_eq!(use_at(&one, 6_001, true), 1, "it could not be noted before");
-        assert_eq!((use_at(&one, 6_059, true), use_at(&other, 6_059, true)), (0, 0));
-        assert_eq!((use_at(&other, 6_060, true), use_at(&one, 6_060, true)), (1, 0));
-        let (one, other) = (of_text(), of_text());
-        assert_eq!((use_at(&one, 6_000, true), use_at(&one, 6_000, true), use_at(&other, 6_000, true)), (1, 0, 1));
+        assert_eq!((use_at(&one, 6_059, true), use_at(&other, 6_059, true)), (0, 1));
+        assert_eq!(use_at(&one, 6_060, true), 1);
+    }
+
+    #[test]
+    fn a_jwt_credential_notes_its_use_itself_and_what_takes_its_place_knows_it() {
+        let secret = |n, consumer, key| testing::jwt_secret(n, consumer, key, Algorithm::Hs256, "secret", None);
+        let mut directory = testing::directory([secret(1, 1, "k")], []);
+        let credential = directory.jwt.get("k").cloned().unwrap();
+        assert_eq!(credential.last_used(), None);
+        let caller = Caller::new(None, Some(Credential::Jwt(credential.clone())), None);
+        caller.note_use(6_119, || panic!("nothing else is to be done"));
+        assert_eq!(credential.last_used(), Some(6_060));
+        let mut put = |entity: JwtSecret| {
+            directory.put_jwt(Arc::new(entity), Some(&credential), &mut Vec::new());
+        };
+        put(secret(1, 1, "k"));
+        put(secret(2, 1, "other"));
+        let used = |key: &str| directory.jwt.get(key).unwrap().last_used();
+        assert_eq!((used("k"), used("other")), (Some(6_060), None));
+        directory.put_jwt(Arc::new(secret(1, 2, "k")), Some(&credential), &mut Vec::new());
+        assert_eq!(directory.jwt.get("k").unwrap().last_used(), None, "another consumer's");
     }
 }

@@ -78,7 +78,7 @@ pub fn directory(
         directory.put_consumer(Arc::new(consumer));
     }
     for secret in jwt {
-        directory.put_jwt(Arc::new(secret), &mut Vec::new());
+        directory.put_jwt(Arc::new(secret), None, &mut Vec::new());
     }
     directory.key_auth = keys.into_iter().map(Arc::new).collect();
     directory

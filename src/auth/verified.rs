@@ -27,6 +27,7 @@ use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use foldhash::quality::RandomState;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, Weighter};
+use smallvec::SmallVec;
 
 use self::accepted::Acceptances;
 pub use self::accepted::{Accepted, Window};
@@ -81,6 +82,17 @@ impl Lifecycle<TokenText, Arc<Entry>> for Evicted {
             *room = Some((text, entry));
         }
     }
+}
+
+/// What stands for a token: a tag over all of it, under a key that this process drew at random and never shows.
+#[derive(Clone, Copy)]
+struct Print(Tag);
+
+/// A token as it is asked for, and from what a decision about it would be made.
+pub struct Asked {
+    /// `None` where nothing is remembered.
+    print: Option<Print>,
+    basis: Option<Basis>,
 }
 
 /// What a signature is verified with.
@@ -232,6 +244,15 @@ impl Seen {
     }
 }
 
+impl Asked {
+    /// Of the token if it is accepted, and of which generation that is. The tag of a text under one nonce is as good as any number that is
+    /// masked with another one's: that two tokens' tags differ by a given number is as unlikely as that they are the same.
+    fn tag(&self) -> Option<(Tag, u64)> {
+        let (Print(token), basis) = (self.print?, self.basis?);
+        Some(((u128::from_le_bytes(token) ^ basis.number()?).to_le_bytes(), basis.generation()))
+    }
+}
+
 impl Memory {
     /// `None` where the system gives no random numbers: then nothing is remembered.
     fn new(bytes: usize) -> Option<Self> {
@@ -264,29 +285,29 @@ impl Memory {
     /// GCM's tag over nothing but authenticated data. A nonce must not be repeated where tags are seen; these leave the process as
     /// little as the key does, and with one nonce equal text has equal tags. On processors without SHA instructions this takes a
     /// tenth of a SHA-256's time.
-    fn tag(&self, verifier: Verifier<'_>, token: &[u8]) -> Option<Tag> {
-        match verifier {
-            Verifier::Key(key) => self.tag_of(&[key.identity()], token),
-            Verifier::Secret(algorithm, secret) => self.tag_of(&[algorithm.name().as_bytes(), secret], token),
-        }
-    }
-
-    fn tag_of(&self, identity: &[&[u8]], token: &[u8]) -> Option<Tag> {
-        let length: usize = identity.iter().map(|part| part.len() + 8).sum();
-        let mut text = Vec::with_capacity(8 + length + token.len());
-        text.extend_from_slice(&(identity.len() as u64).to_be_bytes());
-        for part in identity {
-            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            text.extend_from_slice(part);
-        }
-        text.extend_from_slice(token);
-        self.tag_with([0; 12], &text)
-    }
-
-    fn tag_with(&self, nonce: [u8; 12], text: &[u8]) -> Option<Tag> {
+    fn tag(&self, nonce: [u8; 12], text: &[u8]) -> Option<Tag> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self.tagger.seal_in_place_separate_tag(nonce, Aad::from(text), &mut []).ok()?;
         tag.as_ref().try_into().ok()
+    }
+
+    fn print(&self, token: &[u8]) -> Option<Print> {
+        self.tag([0; 12], token).map(Print)
+    }
+
+    /// Of a token that a key verified.
+    fn tag_of(&self, Print(token): &Print, verifier: Verifier<'_>) -> Option<Tag> {
+        let (kind, algorithm, bytes): (u8, &str, &[u8]) = match verifier {
+            Verifier::Key(key) => (0, "", key.identity()),
+            Verifier::Secret(algorithm, secret) => (1, algorithm.name(), secret),
+        };
+        // Whatever is not the last part has a length that follows from what comes before it.
+        let mut text = SmallVec::<[u8; 128]>::from_slice(token);
+        text.push(kind);
+        text.push(u8::try_from(algorithm.len()).ok()?);
+        text.extend_from_slice(algorithm.as_bytes());
+        text.extend_from_slice(bytes);
+        self.tag([1; 12], &text)
     }
 
     /// Keeps a token with what it says.
@@ -333,7 +354,7 @@ impl Verified {
         let outcome = if seen.is_verified_by(verifier) {
             Outcome { valid: true, cached: true }
         } else {
-            self.check(verifier, token, jws)
+            self.check(verifier, &self.ask(token, None), jws)
         };
         if let Some(memory) = self.memory.as_ref().filter(|memory| outcome.cached && memory.admits(seen)) {
             if !seen.decidable && !seen.is_verified_by(verifier) {
@@ -345,10 +366,21 @@ impl Verified {
         outcome
     }
 
+    /// For [`Self::accepted`], [`Self::check`] and [`Self::accept`].
+    pub fn ask(&self, token: &[u8], basis: Option<Basis>) -> Asked {
+        Asked { print: self.memory.as_ref().and_then(|memory| memory.print(token)), basis }
+    }
+
+    /// Whose credential a token was accepted for from the same basis.
+    pub fn accepted(&self, asked: &Asked) -> Option<Accepted> {
+        self.memory.as_ref()?.accepted.get(&asked.tag()?.0)
+    }
+
     /// As [`Self::verify`], for who keeps nothing else about the token here.
-    pub fn check(&self, verifier: Verifier<'_>, token: &[u8], jws: &Jws<'_>) -> Outcome {
-        let remembered = self.memory.as_ref().and_then(|memory| Some((memory, memory.tag(verifier, token)?)));
-        let Some((memory, tag)) = remembered else {
+    pub fn check(&self, verifier: Verifier<'_>, asked: &Asked, jws: &Jws<'_>) -> Outcome {
+        let memory = self.memory.as_ref().zip(asked.print.as_ref());
+        let Some((memory, tag)) = memory.and_then(|(memory, print)| Some((memory, memory.tag_of(print, verifier)?)))
+        else {
             return Outcome { valid: verifier.verify(jws.signing_input, jws.signature), cached: false };
         };
         if memory.signatures.get(&tag).is_some() {
@@ -361,17 +393,10 @@ impl Verified {
         Outcome { valid, cached: false }
     }
 
-    /// Whose credential a token was accepted for from the same basis.
-    pub fn accepted(&self, basis: &Basis, token: &[u8]) -> Option<Accepted> {
-        let memory = self.memory.as_ref()?;
-        memory.accepted.get(&memory.tag_with(basis.nonce()?, token)?)
-    }
-
     /// Keeps whose credential a token was accepted for.
-    pub fn accept(&self, basis: &Basis, token: &[u8], accepted: Accepted) {
-        let Some(memory) = &self.memory else { return };
-        if let Some(tag) = basis.nonce().and_then(|nonce| memory.tag_with(nonce, token)) {
-            memory.accepted.put(&tag, accepted, basis.generation());
+    pub fn accept(&self, asked: &Asked, accepted: Accepted) {
+        if let (Some(memory), Some((tag, generation))) = (&self.memory, asked.tag()) {
+            memory.accepted.put(&tag, accepted, generation);
         }
     }
 

@@ -45,8 +45,8 @@ impl Snapshot {
                 true
             }
             Change::Put(Entity::JwtSecret(new)) => {
-                directory.remove_jwt(dataset.jwt_secrets.get(&new.id));
-                directory.put_jwt(new.clone(), diagnostics);
+                let before = directory.remove_jwt(dataset.jwt_secrets.get(&new.id));
+                directory.put_jwt(new.clone(), before.as_ref(), diagnostics);
                 true
             }
             Change::Put(Entity::KeyAuthCredential(new)) => {

@@ -99,7 +99,7 @@ fn unused<'s>(snapshot: &'s Snapshot, uses: &crate::telemetry::live::Uses, befor
     let idle = |last: Option<u64>| last.is_none_or(|last| last.saturating_add(59) < before);
     let mut found = Vec::new();
     for entity in dataset.jwt_secrets.iter().filter(|entity| old(entity.created_at)) {
-        let last_used = uses.last(entity.consumer.id, &entity.key);
+        let last_used = snapshot.directory.jwt.get(&*entity.key).and_then(|credential| credential.last_used());
         if idle(last_used) {
             let (id, consumer, created_at) = (entity.id, entity.consumer.id, entity.created_at);
             found.push(Unused { kind: "jwt_secret", id, key: Some(&*entity.key), consumer, created_at, last_used });

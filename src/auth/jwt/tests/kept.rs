@@ -18,7 +18,7 @@ fn what_was_decided_counts_until_something_is_another() {
     let mut changed = DIRECTORY.clone();
     let old = changed.jwt.get("k").map(|there| there.entity.clone());
     changed.remove_jwt(old.as_ref());
-    changed.put_jwt(Arc::new(jwt_secret(1, 1, "k", Algorithm::Hs256, "another", None)), &mut Vec::new());
+    changed.put_jwt(Arc::new(jwt_secret(1, 1, "k", Algorithm::Hs256, "another", None)), None, &mut Vec::new());
     assert_eq!(changed.jwt.place("k"), DIRECTORY.jwt.place("k"));
     let outcome = |plugin: &Jwt, directory: &Directory, generation: u64, now: u64| {
         let sent = sent.clone().in_force(generation).at(now);
